@@ -1,1 +1,34 @@
-//! placeholder
+//! The protocols of a mail-access proxy, as pure values.
+//!
+//! A [`Session`] is told what happened (bytes arrived, a connection stands, time passed) and says
+//! what to do (send this, look that user up, connect there, start TLS, let the bytes pass). It has
+//! no socket, clock, randomness, file, thread or log: a driver brings those, and every driver
+//! shows the same behaviour because there is only this one.
+//!
+//! Read [`contract`] first: the events, the steps and the rules between core and driver. Then
+//! [`session`], which introduces the two automata of a protocol to each other; [`imap`] for one
+//! such pair; [`relay`] for what is left to decide once a client is logged in.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod close;
+pub mod config;
+pub mod contract;
+pub mod imap;
+pub mod line;
+pub mod relay;
+pub mod sasl;
+pub mod secret;
+pub mod session;
+pub mod time;
+
+pub use close::{AttemptFault, By, Close, ConnectFault, LegFault, Reason, Refusal, State, TlsFault};
+pub use contract::{
+    Answer, BackendFacts, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route, Routing,
+    Seed, SessionId, Step, Target, Ticket, TlsFacts, TlsRole,
+};
+pub use relay::Relay;
+pub use session::Session;
+pub use time::{Instant, Timer};

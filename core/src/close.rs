@@ -1,0 +1,377 @@
+//! How things end, for three different readers.
+//!
+//! What the operator reads is a [`Close`] (a session's end) or an [`AttemptFault`] (one attempt at
+//! a backend). What the client hears is a [`Refusal`], worded by each protocol. Whether to try
+//! again is [`AttemptFault::may_repeat`]. They are separate types with total maps between them, so
+//! that a new fault cannot be added without deciding all three.
+//!
+//! Nothing here formats protocol text: that is `imap/mod.rs` and its siblings.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::time::Timer;
+
+/// The end of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Close {
+    /// Who ended it.
+    pub by: By,
+    /// Why.
+    pub reason: Reason,
+    /// Where in the dialogue it stood.
+    pub state: State,
+    /// How long the session lasted.
+    pub after: Duration,
+}
+
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "by={} reason={} state={}", self.by, self.reason, self.state)
+    }
+}
+
+/// Who ended a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The client hung up, broke the connection or said goodbye.
+    Client,
+    /// The backend did.
+    Backend,
+    /// A limit or deadline of ours.
+    Proxy,
+    /// A person: kick or shutdown.
+    Operator,
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Backend => "backend",
+            Self::Proxy => "proxy",
+            Self::Operator => "operator",
+        })
+    }
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// An end of stream in good order.
+    Eof,
+    /// The protocol's goodbye (LOGOUT, QUIT).
+    Logout,
+    /// The connection broke.
+    Lost(LegFault),
+    /// The client's TLS handshake failed.
+    Tls(TlsFault),
+    /// A deadline passed.
+    Timeout(Timer),
+    /// The address is not among those that the listener allows.
+    NotAllowed,
+    /// No room: the listener's or the address's connections are used up.
+    TooManyConnections,
+    /// `max_auth_attempts` refusals of credentials.
+    TooManyAttempts,
+    /// [`crate::line::BAD_COMMANDS_MAX`] commands that could not be served.
+    TooManyBadCommands,
+    /// A line, literal or count past its limit, where the input's frame is lost.
+    LimitExceeded,
+    /// The client speaks HTTP.
+    Http,
+    /// An operator ended this session.
+    Kicked,
+    /// The program shuts down.
+    Drain,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self {
+            Self::Eof => "eof",
+            Self::Logout => "logout",
+            Self::Lost(fault) => return write!(f, "lost/{fault}"),
+            Self::Tls(fault) => return write!(f, "tls/{fault}"),
+            Self::Timeout(timer) => return write!(f, "timeout/{timer}"),
+            Self::NotAllowed => "not-allowed",
+            Self::TooManyConnections => "too-many-connections",
+            Self::TooManyAttempts => "too-many-attempts",
+            Self::TooManyBadCommands => "too-many-bad-commands",
+            Self::LimitExceeded => "limit-exceeded",
+            Self::Http => "http",
+            Self::Kicked => "kicked",
+            Self::Drain => "drain",
+        };
+        f.write_str(word)
+    }
+}
+
+/// Where a session stands, in the words that operators know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Waiting for the driver to admit the client.
+    Admit,
+    /// TLS handshake with the client.
+    ClientTls,
+    /// Dialogue with the client, before its credentials.
+    Preauth,
+    /// Waiting for a route.
+    Lookup,
+    /// Connecting to the backend.
+    Connect,
+    /// TLS handshake with the backend before the protocol's first byte.
+    BackendTls,
+    /// Login at an IMAP backend.
+    Imap(crate::imap::State),
+    /// Logged in: bytes pass.
+    Relay,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admit => f.write_str("admit"),
+            Self::ClientTls => f.write_str("tls-client"),
+            Self::Preauth => f.write_str("preauth"),
+            Self::Lookup => f.write_str("lookup"),
+            Self::Connect => f.write_str("connect"),
+            Self::BackendTls => f.write_str("tls"),
+            Self::Imap(state) => state.fmt(f),
+            Self::Relay => f.write_str("relay"),
+        }
+    }
+}
+
+/// What a client is told when it is refused or sent away; each protocol has its words for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The backend is unreachable, broken, slow or down, or no route store answers.
+    Unavailable,
+    /// Something is configured wrongly, here or at the backend.
+    Configuration,
+    /// The backend does not accept the credentials.
+    Credentials,
+    /// The credentials would travel unencrypted.
+    TlsNeeded,
+    /// The backend does not offer the mechanism that the client chose.
+    Mechanism,
+    /// No connection is free.
+    TooManyConnections,
+    /// Too many refused credentials in this connection.
+    TooManyAttempts,
+    /// The credentials hold a character that cannot be right, or nothing at all.
+    BadCharacters,
+    /// Kicked, or the program shuts down.
+    ShuttingDown,
+    /// The client took too long.
+    TimedOut,
+}
+
+/// How a connection broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegFault {
+    /// The peer reset the connection.
+    Reset,
+    /// The kernel gave up on the peer.
+    TimedOut,
+    /// A TLS record that cannot be decrypted or was not expected.
+    Tls,
+    /// Anything else that the operating system reports.
+    Io,
+}
+
+impl fmt::Display for LegFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reset => "reset",
+            Self::TimedOut => "timed-out",
+            Self::Tls => "tls",
+            Self::Io => "io",
+        })
+    }
+}
+
+/// Why a TLS handshake failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFault {
+    /// What arrived is not TLS, or breaks its rules.
+    Protocol,
+    /// No common version, cipher suite or application protocol.
+    NoCommonGround,
+    /// The peer's certificate is not acceptable: untrusted, expired, wrong name or wrong pin.
+    Certificate,
+    /// The peer refused us with an alert.
+    Alert,
+    /// The connection ended before the handshake did.
+    Closed,
+    /// Our own side could not be set up.
+    Setup,
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Protocol => "protocol",
+            Self::NoCommonGround => "no-common-ground",
+            Self::Certificate => "certificate",
+            Self::Alert => "alert",
+            Self::Closed => "closed",
+            Self::Setup => "setup",
+        })
+    }
+}
+
+/// Why no connection to a backend came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectFault {
+    /// Nobody listens there.
+    Refused,
+    /// No way to get there.
+    Unreachable,
+    /// The kernel gave up.
+    TimedOut,
+    /// The host's name has no address, or could not be resolved.
+    NoAddress,
+    /// This side has no descriptor, port or memory left.
+    Exhausted,
+    /// Anything else that the operating system reports.
+    Io,
+}
+
+impl fmt::Display for ConnectFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed-out",
+            Self::NoAddress => "no-address",
+            Self::Exhausted => "exhausted",
+            Self::Io => "io",
+        })
+    }
+}
+
+/// Why one attempt to log in at a backend failed. A refusal of the credentials is not among
+/// these: that is a verdict, and the backend did its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptFault {
+    /// No connection.
+    Connect(ConnectFault),
+    /// No TLS.
+    Tls(TlsFault),
+    /// The attempt's deadline passed.
+    TimedOut,
+    /// The backend closed the connection.
+    Eof,
+    /// The connection broke.
+    Lost(LegFault),
+    /// The greeting says goodbye.
+    GreetingBye,
+    /// The greeting says that somebody is logged in already.
+    GreetingPreauth,
+    /// What came is not an answer to anything outstanding, or not the protocol at all.
+    Protocol,
+    /// A line or literal past its limit.
+    TooLong,
+    /// More lines than [`crate::line::BACKEND_LINES_MAX`] before the verdict.
+    TooManyLines,
+    /// TLS is configured and the backend does not offer it.
+    StartTlsMissing,
+    /// TLS was offered, asked for and refused.
+    StartTlsRefused,
+    /// The backend takes none of the ways in which these credentials could be given.
+    NoWayToLogIn,
+    /// The backend does not offer the client's own mechanism.
+    MechanismMissing,
+    /// The backend did not understand the login command.
+    CommandRejected,
+    /// The backend says that it is unavailable for now.
+    Temporary,
+    /// The backend reports a fault of its own configuration.
+    ServerBug,
+    /// The destination does not serve this protocol.
+    NoEndpoint,
+}
+
+impl AttemptFault {
+    /// What the client hears.
+    pub const fn refusal(self) -> Refusal {
+        match self {
+            Self::Connect(_)
+            | Self::TimedOut
+            | Self::Eof
+            | Self::Lost(_)
+            | Self::GreetingBye
+            | Self::Protocol
+            | Self::TooLong
+            | Self::TooManyLines
+            | Self::CommandRejected
+            | Self::Temporary => Refusal::Unavailable,
+            Self::Tls(fault) => match fault {
+                TlsFault::Certificate | TlsFault::NoCommonGround | TlsFault::Setup => {
+                    Refusal::Configuration
+                }
+                TlsFault::Protocol | TlsFault::Alert | TlsFault::Closed => Refusal::Unavailable,
+            },
+            Self::GreetingPreauth
+            | Self::StartTlsMissing
+            | Self::StartTlsRefused
+            | Self::NoWayToLogIn
+            | Self::ServerBug
+            | Self::NoEndpoint => Refusal::Configuration,
+            Self::MechanismMissing => Refusal::Mechanism,
+        }
+    }
+
+    /// Whether the same login may be tried once more. `credentials_sent`: they have left for the
+    /// backend, so that only its explicit "not now" makes a repetition safe.
+    pub const fn may_repeat(self, credentials_sent: bool) -> bool {
+        match self {
+            Self::Temporary => true,
+            Self::Connect(_)
+            | Self::TimedOut
+            | Self::Eof
+            | Self::Lost(_)
+            | Self::GreetingBye
+            | Self::Protocol
+            | Self::TooLong
+            | Self::TooManyLines => !credentials_sent,
+            Self::Tls(_) => matches!(self.refusal(), Refusal::Unavailable) && !credentials_sent,
+            Self::GreetingPreauth
+            | Self::StartTlsMissing
+            | Self::StartTlsRefused
+            | Self::NoWayToLogIn
+            | Self::MechanismMissing
+            | Self::CommandRejected
+            | Self::ServerBug
+            | Self::NoEndpoint => false,
+        }
+    }
+}
+
+impl fmt::Display for AttemptFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self {
+            Self::Connect(fault) => return write!(f, "connect/{fault}"),
+            Self::Tls(fault) => return write!(f, "tls/{fault}"),
+            Self::Lost(fault) => return write!(f, "lost/{fault}"),
+            Self::TimedOut => "timed-out",
+            Self::Eof => "eof",
+            Self::GreetingBye => "greeting-bye",
+            Self::GreetingPreauth => "greeting-preauth",
+            Self::Protocol => "protocol",
+            Self::TooLong => "too-long",
+            Self::TooManyLines => "too-many-lines",
+            Self::StartTlsMissing => "starttls-missing",
+            Self::StartTlsRefused => "starttls-refused",
+            Self::NoWayToLogIn => "no-way-to-log-in",
+            Self::MechanismMissing => "mechanism-missing",
+            Self::CommandRejected => "command-rejected",
+            Self::Temporary => "temporary",
+            Self::ServerBug => "server-bug",
+            Self::NoEndpoint => "no-endpoint",
+        };
+        f.write_str(word)
+    }
+}

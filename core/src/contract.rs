@@ -1,0 +1,314 @@
+//! The contract between core and driver.
+//!
+//! Bytes stay with their owner until they are eaten. The driver owns what it received (the
+//! [`Inbox`]); the session eats whole units from it (a line, a literal) and appends what is to be
+//! sent to the [`Outbox`], with at most one [`Step`]. A driver's protocol part is this loop:
+//!
+//! ```text
+//! loop {
+//!     session.handle(event, now, &mut inbox, &mut outbox);
+//!     notes(outbox.notes.drain(..));
+//!     if take(&mut outbox.hang_up) { backend.drop(); inbox.backend.clear(); }
+//!     client.write(&mut outbox.client); backend.write(&mut outbox.backend);
+//!     match outbox.step.take() {
+//!         Some((_, Step::Splice(relay))) => return pump(relay, inbox),
+//!         Some((_, Step::Close(close)))  => return finish(close),
+//!         Some((ticket, step))           => begin(ticket, step),  // answered later, with the ticket
+//!         None => {}
+//!     }
+//!     event = if take(&mut outbox.again) && flushed() { Event::Bytes } else { wait(poll_timeout()) };
+//! }
+//! ```
+//!
+//! The rules:
+//!
+//! 1. After every fact call [`crate::Session::handle`] once; hang up, write, then take the step.
+//!    Its answer, with its ticket, is a later fact.
+//! 2. At most one step is outstanding; a new one cancels it. An answer whose ticket is not the
+//!    outstanding one is ignored, and nothing of a leg that was hung up is delivered.
+//! 3. Only whole units are eaten, and limits are judged by position, so the outcome is the same
+//!    however the bytes were cut. Eating stops at [`crate::line::OUTBOX_FULL`]
+//!    ([`Outbox::again`]), so that pipelined commands cannot amplify. Received bytes move no
+//!    deadline.
+//! 4. [`Step::StartTls`]: from here on that leg's inbox is TLS input, leftovers included. What
+//!    somebody slipped in behind STARTTLS therefore fails in the handshake, in every chunking
+//!    alike, and is never run as a command. Nothing learned before TLS survives it.
+//! 5. [`Step::Splice`] and [`Step::Close`] are the last thing a session says, and it is dropped.
+//!    The inboxes are the relay's first data, each toward the other side, after the outbox; an
+//!    end of stream already seen travels along. `Close`: flush, close_notify, FIN, then read and
+//!    discard up to a named limit, so that a reset does not destroy the goodbye.
+//! 6. A reply from a backend counts only as the answer to a command that is outstanding. No
+//!    hand-off while a reply to one of our own commands is still due.
+//! 7. An ending is data ([`Close`]), and network input never panics.
+//! 8. The core picks no host and knows no health: [`Target`] leaves host and address to the
+//!    driver; [`BackendFacts`] says what was chosen.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+
+use crate::close::{AttemptFault, Close, ConnectFault, LegFault, Refusal, State, TlsFault};
+use crate::config::{Destination, Protocol};
+use crate::relay::Relay;
+use crate::sasl::Mechanism;
+
+/// One of the two connections of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Leg {
+    /// Toward the mail client.
+    Client,
+    /// Toward the mail server.
+    Backend,
+}
+
+impl Leg {
+    /// The opposite side.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Backend,
+            Self::Backend => Self::Client,
+        }
+    }
+}
+
+impl fmt::Display for Leg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Backend => "backend",
+        })
+    }
+}
+
+/// What was received and not yet eaten.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    /// From the client.
+    pub client: Vec<u8>,
+    /// From the backend.
+    pub backend: Vec<u8>,
+}
+
+/// What a session wants done after one fact.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// To be sent to the client, in order.
+    pub client: Vec<u8>,
+    /// To be sent to the backend, in order.
+    pub backend: Vec<u8>,
+    /// Drop the backend leg first, and whatever it still says.
+    pub hang_up: bool,
+    /// At most one thing to be done and answered.
+    pub step: Option<(Ticket, Step)>,
+    /// More can be eaten once this is flushed: call again with [`Event::Bytes`].
+    pub again: bool,
+    /// What happened, for log, metrics, health and limits.
+    pub notes: Vec<Note>,
+}
+
+/// Names one step, so that a late answer to an earlier one is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub(crate) u32);
+
+/// A fact for the session.
+#[derive(Debug)]
+pub enum Event {
+    /// Something was added to the inbox, or the outbox was flushed after [`Outbox::again`].
+    Bytes,
+    /// That side has sent its last byte; what it sent before lies in the inbox.
+    Eof(Leg),
+    /// That side is gone.
+    Lost(Leg, LegFault),
+    /// The result of a step.
+    Answer(Ticket, Answer),
+    /// The instant of [`crate::Session::poll_timeout`] has come.
+    Timeout,
+    /// The program shuts down: a login in flight may finish, nothing new begins.
+    Drain,
+    /// An operator ends this session now.
+    Kicked,
+}
+
+/// Something only the driver can do.
+#[derive(Debug)]
+pub enum Step {
+    /// Check limits for the client's address. Answer: [`Answer::Admitted`].
+    Admit(ClientFacts),
+    /// Begin TLS. Answer: [`Answer::TlsUp`] or [`Answer::TlsFailed`].
+    StartTls(Leg, TlsRole),
+    /// Find the account's destination. Answer: [`Answer::Routed`].
+    Lookup(Query),
+    /// Connect to a backend. Answer: [`Answer::Connected`] or [`Answer::ConnectFailed`].
+    Connect(Target),
+    /// From here on bytes pass; the session is over.
+    Splice(Relay),
+    /// Flush and close; the session is over.
+    Close(Close),
+}
+
+/// The result of a step.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Step::Admit`].
+    Admitted(Result<(), Refusal>),
+    /// To [`Step::StartTls`].
+    TlsUp(TlsFacts),
+    /// To [`Step::StartTls`].
+    TlsFailed(TlsFault),
+    /// To [`Step::Lookup`].
+    Routed(Routing),
+    /// To [`Step::Connect`].
+    Connected(BackendFacts),
+    /// To [`Step::Connect`].
+    ConnectFailed(ConnectFault),
+}
+
+/// The two ends of an accepted connection, as the socket knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The other side.
+    pub client: SocketAddr,
+    /// Our side.
+    pub local: SocketAddr,
+}
+
+/// The driver's randomness for one session.
+#[derive(Debug, Clone, Copy)]
+pub struct Seed(pub u64);
+
+/// Names a session in logs and toward backends: 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(pub(crate) u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Who asks to be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientFacts {
+    /// The client's address: the one that limits and logs count.
+    pub client: SocketAddr,
+    /// The address that the client spoke to.
+    pub local: SocketAddr,
+}
+
+/// Which side of a handshake to play.
+#[derive(Debug, Clone)]
+pub enum TlsRole {
+    /// With a certificate of the listener.
+    Server,
+    /// As the destination's configuration says.
+    Client(Arc<Destination>),
+}
+
+/// What a handshake established.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// For example `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite's name, for example `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: &'static str,
+    /// The name that the client asked for (SNI).
+    pub server_name: Option<String>,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+}
+
+/// The question where an account lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// The account's name, normalised, or nothing where the credentials name nobody.
+    pub identifier: Option<Vec<u8>>,
+    /// What the client speaks.
+    pub protocol: Protocol,
+    /// How it logs in.
+    pub mechanism: Mechanism,
+    /// Where it comes from.
+    pub client: SocketAddr,
+}
+
+/// The answer to a [`Query`].
+#[derive(Debug, Clone)]
+pub enum Routing {
+    /// There.
+    Found(Route),
+    /// Nobody could be asked; this is not "not found".
+    Unavailable,
+}
+
+/// Where an account lives.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The backend.
+    pub destination: Arc<Destination>,
+}
+
+/// What to connect to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where; the driver resolves its host and picks an address.
+    pub destination: Arc<Destination>,
+    /// Which of its ports.
+    pub protocol: Protocol,
+    /// How many attempts of this login failed before this one.
+    pub tried: u32,
+}
+
+/// What was connected to.
+#[derive(Debug, Clone)]
+pub struct BackendFacts {
+    /// The backend's address.
+    pub address: SocketAddr,
+    /// Our address on that connection.
+    pub local: SocketAddr,
+    /// The capabilities that this destination announced last in the state in which a login
+    /// begins there, as told by [`Note::Learned`].
+    pub remembered: Option<Arc<[u8]>>,
+}
+
+/// Something that happened and is not an ending.
+#[derive(Debug, Clone)]
+pub enum Note {
+    /// One attempt at a backend failed, there.
+    AttemptFailed {
+        /// Which destination.
+        destination: Arc<Destination>,
+        /// What went wrong.
+        fault: AttemptFault,
+        /// Where in the handshake.
+        state: State,
+    },
+    /// A login was refused, by the backend or before it.
+    LoginRefused {
+        /// Who; escaped by whoever prints it.
+        user: Vec<u8>,
+        /// How.
+        mechanism: Mechanism,
+        /// What the client heard.
+        refusal: Refusal,
+    },
+    /// A backend accepted a login.
+    LoginAccepted {
+        /// Who; escaped by whoever prints it.
+        user: Vec<u8>,
+        /// How.
+        mechanism: Mechanism,
+        /// Where.
+        destination: Arc<Destination>,
+    },
+    /// The destination is to be told who the client is, and does not offer the means.
+    ForwardingNotOffered(Arc<Destination>),
+    /// The capabilities that a destination announced when the login began; worth remembering for
+    /// [`BackendFacts::remembered`].
+    Learned {
+        /// Which destination.
+        destination: Arc<Destination>,
+        /// The list, as the backend wrote it.
+        capabilities: Arc<[u8]>,
+    },
+}

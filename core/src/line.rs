@@ -1,0 +1,116 @@
+//! Lines, and the limits that all protocols share.
+//!
+//! Framing comes first and never fails on content: it says where a line ends, or that it cannot
+//! end within its limit. Limits are judged by position in the stream, so it does not matter how
+//! the bytes were cut. Parsing what is inside a line is the protocols' own work.
+
+use memchr::memchr;
+
+/// Octets of one client line, its end included (IMAP has its own, for ID).
+pub const LINE_MAX: usize = 8192;
+
+/// Octets of base64 in one SASL message.
+pub const SASL_MESSAGE_MAX: usize = 16384;
+
+/// Octets of a password.
+pub const PASSWORD_MAX: usize = 1024;
+
+/// Octets of a user name.
+pub const USER_MAX: usize = 1024;
+
+/// Octets a client may send before it is logged in, in all.
+pub const PREAUTH_MAX: usize = 65536;
+
+/// Commands that cannot be served before the connection ends.
+pub const BAD_COMMANDS_MAX: u32 = 10;
+
+/// Octets of one line or reply of a backend before its verdict, literals included.
+pub const BACKEND_LINE_MAX: usize = 8192;
+
+/// Lines of a backend before its verdict.
+pub const BACKEND_LINES_MAX: u32 = 128;
+
+/// Octets in the outbox toward the client at which eating pauses until they are flushed.
+pub const OUTBOX_FULL: usize = 4096;
+
+/// Where a line lies at the start of some input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// Octets before the line end.
+    pub content: usize,
+    /// Octets including the line end.
+    pub whole: usize,
+}
+
+/// Whether input begins with a whole line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Yes.
+    Whole(Line),
+    /// Not yet.
+    Incomplete,
+    /// It has no end within the limit.
+    TooLong,
+}
+
+/// Finds the line at the start of `input`, ended by CRLF or a bare LF. `scanned` octets are known
+/// to hold no LF; it spares work and does not decide. `limit` counts the line end.
+pub fn lenient(input: &[u8], scanned: usize, limit: usize) -> Framing {
+    debug_assert!(scanned <= input.len());
+    let window = &input[..input.len().min(limit)];
+    let from = scanned.min(window.len());
+    match memchr(b'\n', &window[from..]) {
+        Some(found) => {
+            let end = from + found;
+            let content = end - usize::from(end > 0 && input[end - 1] == b'\r');
+            Framing::Whole(Line { content, whole: end + 1 })
+        }
+        None if input.len() >= limit => Framing::TooLong,
+        None => Framing::Incomplete,
+    }
+}
+
+/// Whether a line is the first of an HTTP request: a method at its start, a version at its end.
+/// Such a client is a browser that was lured here, and hears nothing that it could render.
+pub fn is_http_request(line: &[u8]) -> bool {
+    const METHODS: [&[u8]; 9] = [
+        b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"OPTIONS ", b"TRACE ",
+        b"PATCH ",
+    ];
+    let Some(mark) = memchr::memmem::rfind(line, b" HTTP/") else { return false };
+    let version = &line[mark + b" HTTP/".len()..];
+    METHODS.iter().any(|method| line.starts_with(method))
+        && matches!(version, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_ends_at_its_first_lf() {
+        assert_eq!(
+            lenient(b"a NOOP\r\nb", 0, 100),
+            Framing::Whole(Line { content: 6, whole: 8 })
+        );
+        assert_eq!(lenient(b"\n", 0, 100), Framing::Whole(Line { content: 0, whole: 1 }));
+        assert_eq!(lenient(b"a NOOP\r", 0, 100), Framing::Incomplete);
+    }
+
+    #[test]
+    fn the_limit_is_a_position_whatever_has_arrived() {
+        assert_eq!(lenient(b"abc\r\n", 0, 5), Framing::Whole(Line { content: 3, whole: 5 }));
+        assert_eq!(lenient(b"abc\r\n", 0, 4), Framing::TooLong);
+        assert_eq!(lenient(b"abc\r", 4, 4), Framing::TooLong);
+        assert_eq!(lenient(b"abc", 3, 4), Framing::Incomplete);
+    }
+
+    #[test]
+    fn http_is_recognised_by_both_ends_of_its_line() {
+        assert!(is_http_request(b"GET / HTTP/1.1"));
+        assert!(is_http_request(b"POST /a b HTTP/1.0"));
+        assert!(!is_http_request(b"GET LOGIN u p"));
+        assert!(!is_http_request(b"a1 NOOP HTTP/1.1"));
+        assert!(!is_http_request(b"GET / HTTP/11"));
+    }
+}
