@@ -24,10 +24,12 @@ pub mod secret;
 pub mod session;
 pub mod time;
 
-pub use close::{AttemptFault, By, Close, ConnectFault, LegFault, Reason, Refusal, State, TlsFault};
+pub use close::{
+    AttemptFault, By, Close, ConnectFault, LegFault, Reason, Refusal, State, TlsFault,
+};
 pub use contract::{
-    Answer, BackendFacts, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route, Routing,
-    Seed, SessionId, Step, Target, Ticket, TlsFacts, TlsRole,
+    Answer, BackendFacts, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route,
+    Routing, Seed, SessionId, Step, Target, Ticket, TlsFacts, TlsRole,
 };
 pub use relay::Relay;
 pub use session::Session;

@@ -74,7 +74,14 @@ pub fn lenient(input: &[u8], scanned: usize, limit: usize) -> Framing {
 /// Such a client is a browser that was lured here, and hears nothing that it could render.
 pub fn is_http_request(line: &[u8]) -> bool {
     const METHODS: [&[u8]; 9] = [
-        b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"OPTIONS ", b"TRACE ",
+        b"GET ",
+        b"HEAD ",
+        b"POST ",
+        b"PUT ",
+        b"DELETE ",
+        b"CONNECT ",
+        b"OPTIONS ",
+        b"TRACE ",
         b"PATCH ",
     ];
     let Some(mark) = memchr::memmem::rfind(line, b" HTTP/") else { return false };
@@ -89,10 +96,7 @@ mod tests {
 
     #[test]
     fn a_line_ends_at_its_first_lf() {
-        assert_eq!(
-            lenient(b"a NOOP\r\nb", 0, 100),
-            Framing::Whole(Line { content: 6, whole: 8 })
-        );
+        assert_eq!(lenient(b"a NOOP\r\nb", 0, 100), Framing::Whole(Line { content: 6, whole: 8 }));
         assert_eq!(lenient(b"\n", 0, 100), Framing::Whole(Line { content: 0, whole: 1 }));
         assert_eq!(lenient(b"a NOOP\r", 0, 100), Framing::Incomplete);
     }

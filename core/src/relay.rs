@@ -91,8 +91,7 @@ impl Relay {
 
     /// The end, if the deadline has passed.
     pub fn expired(&self, now: Instant) -> Option<Close> {
-        (now >= self.deadline())
-            .then(|| self.close(By::Proxy, Reason::Timeout(Timer::Idle), now))
+        (now >= self.deadline()).then(|| self.close(By::Proxy, Reason::Timeout(Timer::Idle), now))
     }
 
     /// An operator ends this session.

@@ -59,7 +59,9 @@ impl Mechanism {
 
     /// The mechanism of that name, in any case.
     pub fn parse(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|mechanism| name.eq_ignore_ascii_case(mechanism.name().as_bytes()))
+        Self::ALL
+            .into_iter()
+            .find(|mechanism| name.eq_ignore_ascii_case(mechanism.name().as_bytes()))
     }
 
     /// Whether whoever reads the exchange can log in with what it saw.
@@ -265,11 +267,9 @@ fn gs2_user(message: &[u8]) -> Result<Option<Vec<u8>>, SaslFault> {
     let (authzid, _) = split_gs2(message)?;
     match authzid {
         b"" => Ok(None),
-        named => named
-            .strip_prefix(b"a=")
-            .ok_or(SaslFault::Message)
-            .and_then(decode_saslname)
-            .map(Some),
+        named => {
+            named.strip_prefix(b"a=").ok_or(SaslFault::Message).and_then(decode_saslname).map(Some)
+        }
     }
 }
 

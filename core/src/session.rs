@@ -12,13 +12,31 @@ pub struct Session {}
 
 impl Session {
     /// Begins a session for an accepted connection.
-    pub fn accept(listener: Arc<Listener>, peer: Peer, seed: Seed, now: Instant, out: &mut Outbox) -> Self { let _ = (listener, peer, seed, now, out); Self {} }
+    pub fn accept(
+        listener: Arc<Listener>,
+        peer: Peer,
+        seed: Seed,
+        now: Instant,
+        out: &mut Outbox,
+    ) -> Self {
+        let _ = (listener, peer, seed, now, out);
+        Self {}
+    }
     /// Takes one fact.
-    pub fn handle(&mut self, event: Event, now: Instant, inbox: &mut Inbox, out: &mut Outbox) { let _ = (event, now, inbox, out); }
+    pub fn handle(&mut self, event: Event, now: Instant, inbox: &mut Inbox, out: &mut Outbox) {
+        let _ = (event, now, inbox, out);
+    }
     /// When [`Event::Timeout`] is due, and which timer that is.
-    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> { None }
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        None
+    }
     /// Octets worth reading now from a leg; 0: leave them in the kernel.
-    pub fn room(&self, leg: Leg) -> usize { let _ = leg; 0 }
+    pub fn room(&self, leg: Leg) -> usize {
+        let _ = leg;
+        0
+    }
     /// Where it stands.
-    pub fn state(&self) -> State { State::Preauth }
+    pub fn state(&self) -> State {
+        State::Preauth
+    }
 }
