@@ -162,7 +162,9 @@ pub enum Refusal {
     TooManyAttempts,
     /// The credentials hold a character that cannot be right, or nothing at all.
     BadCharacters,
-    /// Kicked, or the program shuts down.
+    /// An operator ended this session.
+    Kicked,
+    /// The program shuts down.
     ShuttingDown,
     /// The client took too long.
     TimedOut,

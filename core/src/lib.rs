@@ -13,12 +13,15 @@
 
 extern crate alloc;
 
+mod automaton;
 pub mod close;
 pub mod config;
 pub mod contract;
+mod forward;
 pub mod imap;
 pub mod line;
 pub mod relay;
+pub mod route;
 pub mod sasl;
 pub mod secret;
 pub mod session;

@@ -27,6 +27,12 @@ pub const BAD_COMMANDS_MAX: u32 = 10;
 /// Octets of one line or reply of a backend before its verdict, literals included.
 pub const BACKEND_LINE_MAX: usize = 8192;
 
+/// Octets of a backend before its verdict, in all.
+pub const BACKEND_OCTETS_MAX: usize = 65536;
+
+/// Octets of one command line toward a backend; what is longer follows a prompt.
+pub const BACKEND_COMMAND_MAX: usize = 8192;
+
 /// Lines of a backend before its verdict.
 pub const BACKEND_LINES_MAX: u32 = 128;
 

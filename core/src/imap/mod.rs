@@ -2,15 +2,24 @@
 //!
 //! [`frontend`] conducts the dialogue with the client, [`backend`] the handshake with the backend;
 //! they do not know each other. What both need stands here: the words of refusals, and the state's
-//! name as operators know it. A command's extent, literals included, is found by [`frame`] before
+//! name as operators know it. A command's extent, literals included, is found by [`Framing`] before
 //! anybody looks inside it.
 //!
 //! RFC 9051 and 3501 (IMAP), 7888 (non-synchronising literals), 4959 (SASL-IR), 2971 (ID), 5530
 //! (response codes).
 
+pub(crate) mod backend;
+mod command;
+pub(crate) mod frontend;
+mod login;
+
+use alloc::vec::Vec;
 use core::fmt;
 
+use memchr::{memchr, memrchr};
+
 use crate::close::Refusal;
+use crate::line;
 
 /// Commands that are outstanding at a backend, and what it answered last: printed as
 /// `capability+login/banner`.
@@ -100,5 +109,258 @@ impl fmt::Display for State {
             Received::AuthContinue => "/auth-continue",
             Received::Login => "/login",
         })
+    }
+}
+
+/// A literal announced at the end of a line: `{17}` or `{17+}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Literal {
+    pub(crate) size: usize,
+    /// The sender waits for a continuation before it sends the content.
+    pub(crate) synchronising: bool,
+}
+
+/// How far the framing of one command or reply has come. It remembers positions only: the bytes
+/// stay where they are until the unit is whole.
+#[derive(Debug, Default)]
+pub(crate) struct Framing {
+    /// Where the current line of the unit begins.
+    at: usize,
+    /// Octets of the current line known to hold no end.
+    scanned: usize,
+    literals: u32,
+}
+
+/// The next thing that framing found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// More bytes are needed.
+    Incomplete,
+    /// The current line has no end within its limit.
+    TooLong,
+    /// A line ends at `end` and announces a literal; go on with [`Framing::skip`].
+    Literal { literal: Literal, end: usize },
+    /// The unit ends at `end`; `content` leaves out its line end.
+    Whole { content: usize, end: usize },
+}
+
+impl Framing {
+    /// Looks for the next piece of the unit at the start of `input`.
+    pub(crate) fn next(&mut self, input: &[u8], line_max: usize) -> Piece {
+        let Some(current) = input.get(self.at..) else { return Piece::Incomplete };
+        match line::lenient(current, self.scanned.min(current.len()), line_max) {
+            line::Framing::Incomplete => {
+                self.scanned = current.len();
+                Piece::Incomplete
+            }
+            line::Framing::TooLong => Piece::TooLong,
+            line::Framing::Whole(found) => {
+                let end = self.at + found.whole;
+                match literal_at_end(&current[..found.content]) {
+                    Some(literal) => Piece::Literal { literal, end },
+                    None => Piece::Whole { content: self.at + found.content, end },
+                }
+            }
+        }
+    }
+
+    /// Goes on behind a literal whose header ends at `end`. Gives the literals so far.
+    pub(crate) fn skip(&mut self, literal: Literal, end: usize) -> u32 {
+        self.at = end.saturating_add(literal.size);
+        self.scanned = 0;
+        self.literals += 1;
+        self.literals
+    }
+}
+
+/// The literal that a line announces at its end, if it does. Where a number is missing or too
+/// large for any machine, nothing is announced and the line is what it is.
+pub(crate) fn literal_at_end(line: &[u8]) -> Option<Literal> {
+    let inner = line.strip_suffix(b"}")?;
+    let open = memrchr(b'{', inner)?;
+    let inner = &inner[open + 1..];
+    let (digits, synchronising) = match inner.strip_suffix(b"+") {
+        Some(digits) => (digits, false),
+        None => (inner, true),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let size = digits.iter().try_fold(0_usize, |size, digit| {
+        size.checked_mul(10)?.checked_add(usize::from(digit - b'0'))
+    })?;
+    Some(Literal { size, synchronising })
+}
+
+/// RFC 9051 §9: a character of an atom.
+pub(crate) const fn is_atom_char(octet: u8) -> bool {
+    octet.is_ascii_graphic()
+        && !matches!(octet, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']')
+}
+
+/// RFC 9051 §9: a character of an unquoted string.
+pub(crate) const fn is_astring_char(octet: u8) -> bool {
+    is_atom_char(octet) || octet == b']'
+}
+
+/// A list of capabilities as a backend wrote it, separated by spaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Capabilities(Vec<u8>);
+
+impl Capabilities {
+    pub(crate) fn new(list: &[u8]) -> Self {
+        Self(list.to_vec())
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split(|&octet| octet == b' ').filter(|token| !token.is_empty())
+    }
+
+    pub(crate) fn has(&self, token: &str) -> bool {
+        self.tokens().any(|listed| listed.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// The list as clients may see it after login: without what would lead around the proxy.
+    fn write_for_client(&self, out: &mut Vec<u8>) {
+        const WITHHELD: [&str; 2] = ["UNAUTHENTICATE", "LOGIN-REFERRALS"];
+        let mut first = true;
+        for token in self.tokens() {
+            if WITHHELD.iter().any(|name| token.eq_ignore_ascii_case(name.as_bytes())) {
+                continue;
+            }
+            if !first {
+                out.push(b' ');
+            }
+            first = false;
+            out.extend_from_slice(token);
+        }
+    }
+}
+
+/// What a backend said when it accepted a login, ready to be said to the client.
+#[derive(Debug)]
+pub(crate) struct Welcome {
+    /// What the session may do from here on; unknown where the backend would not say.
+    pub(crate) capabilities: Option<Capabilities>,
+    /// A response code other than CAPABILITY, with its brackets.
+    pub(crate) code: Option<Vec<u8>>,
+    pub(crate) text: Vec<u8>,
+    /// Untagged lines behind the verdict, with their line ends.
+    pub(crate) aftermath: Vec<u8>,
+}
+
+/// The text of a status reply, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StatusText<'a> {
+    /// The response code between its brackets.
+    pub(crate) code: Option<&'a [u8]>,
+    pub(crate) text: &'a [u8],
+}
+
+impl<'a> StatusText<'a> {
+    /// Takes apart what follows `OK `, `NO ` or `BAD `.
+    pub(crate) fn parse(rest: &'a [u8]) -> Self {
+        let inside = rest.strip_prefix(b"[");
+        let Some((inside, end)) = inside.and_then(|inside| Some((inside, memchr(b']', inside)?)))
+        else {
+            return Self { code: None, text: rest };
+        };
+        let text = &inside[end + 1..];
+        Self { code: Some(&inside[..end]), text: text.strip_prefix(b" ").unwrap_or(text) }
+    }
+
+    /// The code's first word matches.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.code.is_some_and(|code| {
+            code.split(|&octet| octet == b' ')
+                .next()
+                .is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+        })
+    }
+
+    /// The list of a CAPABILITY code.
+    pub(crate) fn capabilities(&self) -> Option<Capabilities> {
+        let code = self.code.filter(|_| self.is("CAPABILITY"))?;
+        Some(Capabilities::new(&code["CAPABILITY".len()..]))
+    }
+}
+
+/// What a client reads when it is refused: response code (RFC 5530) and text.
+pub(crate) const fn refusal_text(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Unavailable => "[UNAVAILABLE] Account is temporarily unavailable.",
+        Refusal::Configuration => "[SERVERBUG] Account is temporarily unavailable.",
+        Refusal::Credentials => "[AUTHENTICATIONFAILED] Authentication failed.",
+        Refusal::TlsNeeded => "[PRIVACYREQUIRED] TLS is required",
+        Refusal::Mechanism => {
+            "[CANNOT] Authentication mechanism is not available for this account"
+        }
+        Refusal::TooManyConnections => "[LIMIT] Too many connections",
+        Refusal::TooManyAttempts => "Too many authentication failures",
+        Refusal::BadCharacters => "[AUTHENTICATIONFAILED] Invalid credentials",
+        Refusal::Kicked => "Disconnected by an administrator",
+        Refusal::ShuttingDown => "Shutting down",
+        Refusal::TimedOut => "Timed out",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn a_state_prints_what_is_outstanding_and_what_came_last() {
+        let mut state = State::default();
+        assert_eq!(format!("{state}"), "/none");
+        state.received(Received::Banner);
+        state.send(Sent::Login);
+        state.send(Sent::Capability);
+        assert_eq!(format!("{state}"), "capability+login/banner");
+        state.answered(Sent::Capability);
+        state.received(Received::Capability);
+        assert_eq!(format!("{state}"), "login/capability");
+    }
+
+    #[test]
+    fn only_a_number_in_braces_announces_a_literal() {
+        let literal = |line: &str| literal_at_end(line.as_bytes());
+        assert_eq!(literal("a LOGIN {8}"), Some(Literal { size: 8, synchronising: true }));
+        assert_eq!(literal("{0000008+}"), Some(Literal { size: 8, synchronising: false }));
+        for other in
+            ["{}", "{-1}", "{ 4}", "{4 }", "{+4}", "{4++}", "{4-}", "{0x4}", "{4", "{4}x", "4}"]
+        {
+            assert_eq!(literal(other), None, "{other}");
+        }
+        assert_eq!(literal("{18446744073709551616}"), None);
+    }
+
+    #[test]
+    fn a_unit_reaches_behind_its_literals() {
+        let input = b"a LOGIN {1+}\r\nu {2}\r\npp\r\nnext";
+        let mut framing = Framing::default();
+        let Piece::Literal { literal, end } = framing.next(input, 100) else { panic!("{{1+}}") };
+        assert_eq!((literal.size, end), (1, 14));
+        assert_eq!(framing.skip(literal, end), 1);
+        let Piece::Literal { literal, end } = framing.next(input, 100) else { panic!("{{2}}") };
+        assert!(literal.synchronising);
+        assert_eq!(framing.skip(literal, end), 2);
+        assert_eq!(framing.next(input, 100), Piece::Whole { content: 23, end: 25 });
+    }
+
+    #[test]
+    fn response_codes_are_taken_apart() {
+        let parsed = StatusText::parse(b"[CAPABILITY IMAP4rev1 IDLE] in");
+        assert_eq!(parsed.text, b"in");
+        assert!(parsed.capabilities().is_some_and(|list| list.has("idle") && !list.has("ID")));
+        assert_eq!(StatusText::parse(b"no code"), StatusText { code: None, text: b"no code" });
+        assert!(StatusText::parse(b"[UNAVAILABLE]").is("unavailable"));
+        assert!(!StatusText::parse(b"[UNAVAILABLEX] a").is("UNAVAILABLE"));
+        assert_eq!(StatusText::parse(b"[open").code, None);
     }
 }

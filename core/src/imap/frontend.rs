@@ -1,0 +1,556 @@
+//! The dialogue with an IMAP client before it is logged in.
+//!
+//! The frontend answers every command itself until one of them is a login; then it hands the login
+//! out and stays silent until it is told the outcome. It knows no backend and no route. A command
+//! is framed first, literals included, and parsed when it is whole, so a refused command is eaten
+//! exactly and answered once; where its extent is lost, the connection ends.
+//!
+//! Invariants: every unit eaten is answered; nothing a client sent is echoed but a valid tag;
+//! what stands behind the eaten unit is left alone. Commands are taken apart in `command.rs`.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+
+use memchr::memrchr;
+
+use super::command::{self, Arguments, BadId, Command, IdFields};
+use super::{Framing, Literal, Piece, Welcome, refusal_text};
+use crate::automaton::{Advance, FrontendAsk};
+use crate::close::{By, Reason, Refusal};
+use crate::config::{Listener, TlsMode};
+use crate::line::{self, BAD_COMMANDS_MAX, PREAUTH_MAX, SASL_MESSAGE_MAX};
+use crate::sasl::{Exchange, Login, Mechanism, Progress, SaslFault, decode_base64, encode_base64};
+use crate::secret::Secret;
+
+/// Octets of one line of a command: ID may be long.
+pub const LINE_MAX: usize = 32768;
+
+/// Octets of a literal.
+pub const LITERAL_MAX: usize = 16384;
+
+/// Octets of a non-synchronising literal where LITERAL- is advertised (RFC 7888 §5).
+pub const LITERAL_MINUS_MAX: usize = 4096;
+
+/// Literals of one command.
+pub const LITERALS_MAX: u32 = 64;
+
+/// The client's side of an IMAP login.
+#[derive(Debug)]
+pub(crate) struct Frontend {
+    listener: Arc<Listener>,
+    tls: bool,
+    state: State,
+    framing: Framing,
+    /// Octets eaten so far.
+    spent: usize,
+    bad_commands: u32,
+    failures: u32,
+    id: IdFields,
+}
+
+/// Whose turn it is, and for what.
+#[derive(Debug)]
+enum State {
+    /// The client's, for a command.
+    Command,
+    /// The client's, for a message of its login.
+    Sasl { tag: Vec<u8>, exchange: Exchange },
+    /// The proxy's: a login is being decided.
+    Deciding { tag: Vec<u8> },
+    /// The client's, for an answer to a challenge of the backend.
+    Challenged { tag: Vec<u8> },
+}
+
+type Outcome = Advance<FrontendAsk>;
+
+impl Frontend {
+    pub(crate) fn new(listener: Arc<Listener>) -> Self {
+        Self {
+            listener,
+            tls: false,
+            state: State::Command,
+            framing: Framing::default(),
+            spent: 0,
+            bad_commands: 0,
+            failures: 0,
+            id: IdFields::default(),
+        }
+    }
+
+    /// Says hello.
+    pub(crate) fn greet(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"* OK [CAPABILITY ");
+        self.write_capabilities(out);
+        say(out, &["] ", &self.listener.banner]);
+    }
+
+    /// TLS is up: whatever was said before it is forgotten, the counters of abuse excepted.
+    pub(crate) fn tls_up(&mut self) {
+        self.tls = true;
+        self.state = State::Command;
+        self.framing = Framing::default();
+        self.id = IdFields::default();
+    }
+
+    /// What the client said of itself with ID, without what only a proxy may say.
+    pub(crate) const fn id(&self) -> &IdFields {
+        &self.id
+    }
+
+    /// Octets that the client may still send before it is logged in.
+    pub(crate) const fn allowance(&self) -> usize {
+        PREAUTH_MAX.saturating_sub(self.spent)
+    }
+
+    /// Eats one unit, if it is the client's turn and a whole one is there.
+    pub(crate) fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> Outcome {
+        let outcome = match self.state {
+            State::Command => self.advance_command(input, out),
+            State::Sasl { .. } | State::Challenged { .. } => self.advance_sasl(input, out),
+            State::Deciding { .. } => wait(),
+        };
+        debug_assert!(outcome.eaten <= input.len(), "eaten bytes were there");
+        self.spent += outcome.eaten;
+        outcome
+    }
+
+    /// Passes a challenge of the backend on.
+    pub(crate) fn challenge(&mut self, challenge: &[u8], out: &mut Vec<u8>) {
+        write_continuation(challenge, out);
+        let tag = self.take_tag();
+        self.state = State::Challenged { tag };
+    }
+
+    /// The login failed; the client may try again unless this gives a reason to end.
+    /// `passed_on`: the backend's own words, for [`Refusal::Credentials`].
+    pub(crate) fn refuse(
+        &mut self,
+        refusal: Refusal,
+        passed_on: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> Option<Reason> {
+        let tag = self.take_tag();
+        out.extend_from_slice(&tag);
+        out.extend_from_slice(b" NO ");
+        out.extend_from_slice(passed_on.unwrap_or(refusal_text(refusal).as_bytes()));
+        out.extend_from_slice(b"\r\n");
+        match refusal {
+            Refusal::Credentials => self.count_failure(out),
+            Refusal::BadCharacters => self.count_bad_command(out),
+            Refusal::Unavailable
+            | Refusal::Configuration
+            | Refusal::TlsNeeded
+            | Refusal::Mechanism
+            | Refusal::TooManyConnections
+            | Refusal::TooManyAttempts
+            | Refusal::Kicked
+            | Refusal::ShuttingDown
+            | Refusal::TimedOut => None,
+        }
+    }
+
+    /// The login succeeded: the last words before the hand-off.
+    pub(crate) fn accept(&mut self, welcome: &Welcome, out: &mut Vec<u8>) {
+        let tag = self.take_tag();
+        if let Some(alert) = &self.listener.alert {
+            say(out, &["* OK [ALERT] ", alert]);
+        }
+        let inline = welcome.code.is_none();
+        if let (Some(list), false) = (&welcome.capabilities, inline) {
+            out.extend_from_slice(b"* CAPABILITY ");
+            list.write_for_client(out);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(&tag);
+        out.extend_from_slice(b" OK ");
+        match (&welcome.capabilities, &welcome.code) {
+            (_, Some(code)) => {
+                out.extend_from_slice(code);
+                out.push(b' ');
+            }
+            (Some(list), None) => {
+                out.extend_from_slice(b"[CAPABILITY ");
+                list.write_for_client(out);
+                out.extend_from_slice(b"] ");
+            }
+            (None, None) => {}
+        }
+        let text: &[u8] = if welcome.text.is_empty() { b"Logged in" } else { &welcome.text };
+        out.extend_from_slice(text);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&welcome.aftermath);
+    }
+
+    /// A sign of life to a client that waits for its login.
+    pub(crate) fn working(&self, out: &mut Vec<u8>) {
+        say(out, &["* OK Still working"]);
+    }
+
+    /// The last words to a client that is sent away.
+    pub(crate) fn goodbye(&self, refusal: Refusal, out: &mut Vec<u8>) {
+        say(out, &["* BYE ", refusal_text(refusal)]);
+    }
+
+    fn advance_command(&mut self, input: &[u8], out: &mut Vec<u8>) -> Outcome {
+        loop {
+            let piece = self.framing.next(input, LINE_MAX);
+            let reach = match piece {
+                Piece::Incomplete | Piece::TooLong => input.len() + 1,
+                Piece::Literal { end, .. } | Piece::Whole { end, .. } => end,
+            };
+            match piece {
+                // Whichever limit lies first in the stream has been passed.
+                Piece::TooLong if self.framing.at + LINE_MAX <= self.allowance() => {
+                    return lose_frame(input, "Line is too long", out);
+                }
+                _ if reach > self.allowance() => return limit_exceeded(input.len(), out),
+                Piece::Incomplete | Piece::TooLong => return wait(),
+                Piece::Whole { content, end } => {
+                    self.framing = Framing::default();
+                    let ask = self.serve(&input[..content], out);
+                    return Advance { eaten: end, ask };
+                }
+                Piece::Literal { literal, end } => {
+                    if literal.synchronising {
+                        if let Some(refused) = self.refuse_literal(&input[..end], literal, out) {
+                            self.framing = Framing::default();
+                            return Advance { eaten: end, ask: refused };
+                        }
+                        say(out, &["+ Go ahead"]);
+                    } else if literal.size > self.literal_max() {
+                        return lose_frame(input, "Literal is too long", out);
+                    }
+                    if self.framing.skip(literal, end) > LITERALS_MAX {
+                        return lose_frame(input, "Too many literals", out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A synchronising literal is asked for only where it may become part of a served command;
+    /// everywhere else its header ends the command, for the client has sent no more than that.
+    fn refuse_literal(
+        &mut self,
+        begun: &[u8],
+        literal: Literal,
+        out: &mut Vec<u8>,
+    ) -> Option<FrontendAsk> {
+        let begun = trim_line_end(begun);
+        let wanted = Command::parse(begun).ok().filter(|command| {
+            command.is("ID") || (command.is("LOGIN") && self.cleartext_allowed())
+        });
+        match wanted {
+            Some(_) if !stands_as_an_argument(begun) => Some(self.serve(begun, out)),
+            Some(command) if literal.size > LITERAL_MAX => {
+                Some(self.bad(command.tag, "Literal is too long", out))
+            }
+            Some(_) => None,
+            None => Some(self.serve(begun, out)),
+        }
+    }
+
+    fn literal_max(&self) -> usize {
+        let minus = self.listener.advertise.iter().any(|token| token.eq_ignore_ascii_case("LITERAL-"));
+        if minus { LITERAL_MINUS_MAX } else { LITERAL_MAX }
+    }
+
+    /// Serves one whole command.
+    fn serve(&mut self, unit: &[u8], out: &mut Vec<u8>) -> FrontendAsk {
+        if line::is_http_request(unit) {
+            return FrontendAsk::Close(By::Proxy, Reason::Http);
+        }
+        let command = match Command::parse(unit) {
+            Ok(command) => command,
+            Err(command::Malformed::Tag) => return self.bad(b"*", "Invalid tag", out),
+            Err(command::Malformed::Verb(tag)) => return self.bad(tag, "Missing command", out),
+        };
+        let Command { tag, arguments, .. } = command;
+        let verb = command.verb.to_ascii_uppercase();
+        match verb.as_slice() {
+            b"CAPABILITY" | b"NOOP" | b"LOGOUT" | b"STARTTLS" if !arguments.is_empty() => {
+                self.bad(tag, "Unexpected argument", out)
+            }
+            b"CAPABILITY" => {
+                out.extend_from_slice(b"* CAPABILITY ");
+                self.write_capabilities(out);
+                say(out, &[""]);
+                ok(tag, "CAPABILITY completed", out)
+            }
+            b"NOOP" => ok(tag, "NOOP completed", out),
+            b"LOGOUT" => {
+                say(out, &["* BYE Logging out"]);
+                ok(tag, "LOGOUT completed", out);
+                FrontendAsk::Close(By::Client, Reason::Logout)
+            }
+            b"STARTTLS" => self.start_tls(tag, out),
+            b"ID" => self.take_id(tag, arguments, out),
+            b"LOGIN" => self.login(tag, arguments, out),
+            b"AUTHENTICATE" => self.authenticate(tag, arguments, out),
+            _ => self.bad(tag, "Command not allowed before authentication", out),
+        }
+    }
+
+    fn start_tls(&mut self, tag: &[u8], out: &mut Vec<u8>) -> FrontendAsk {
+        if self.tls || self.listener.tls != TlsMode::StartTls {
+            return self.bad(tag, "STARTTLS is not available", out);
+        }
+        ok(tag, "Begin TLS negotiation", out);
+        FrontendAsk::StartTls
+    }
+
+    fn take_id(&mut self, tag: &[u8], arguments: Arguments<'_>, out: &mut Vec<u8>) -> FrontendAsk {
+        match IdFields::parse(arguments) {
+            Ok(fields) => {
+                self.id = fields;
+                say(out, &["* ID (\"name\" \"Gatepost\")"]);
+                ok(tag, "ID completed", out)
+            }
+            Err(BadId) => self.bad(tag, "Invalid ID parameters", out),
+        }
+    }
+
+    fn login(&mut self, tag: &[u8], arguments: Arguments<'_>, out: &mut Vec<u8>) -> FrontendAsk {
+        if !self.cleartext_allowed() {
+            return self.tls_needed(tag, out);
+        }
+        match command::login(arguments) {
+            Some((user, password)) => match bounded(user, password) {
+                Some(login) => self.hand_out(tag.to_vec(), login),
+                None => self.bad(tag, "Malformed credentials", out),
+            },
+            None => self.bad(tag, "Invalid LOGIN arguments", out),
+        }
+    }
+
+    fn authenticate(
+        &mut self,
+        tag: &[u8],
+        arguments: Arguments<'_>,
+        out: &mut Vec<u8>,
+    ) -> FrontendAsk {
+        let Some((name, initial)) = command::authenticate(arguments) else {
+            return self.bad(tag, "Invalid AUTHENTICATE arguments", out);
+        };
+        let listed = |mechanism: &Mechanism| self.listener.mechanisms.contains(mechanism);
+        let Some(mechanism) = Mechanism::parse(name).filter(listed) else {
+            return self.no(tag, "Unsupported authentication mechanism", out);
+        };
+        if mechanism.is_cleartext() && !self.cleartext_allowed() {
+            return self.tls_needed(tag, out);
+        }
+        let exchange = Exchange::new(mechanism);
+        match initial {
+            // RFC 4959 §3: a single "=" is an initial response that is there and empty.
+            Some(b"=") => self.receive(tag.to_vec(), exchange, b"", out),
+            Some(initial) => self.receive(tag.to_vec(), exchange, initial, out),
+            None => {
+                write_continuation(exchange.opening(), out);
+                self.state = State::Sasl { tag: tag.to_vec(), exchange };
+                FrontendAsk::Nothing
+            }
+        }
+    }
+
+    /// Eats one line of an exchange.
+    fn advance_sasl(&mut self, input: &[u8], out: &mut Vec<u8>) -> Outcome {
+        let limit = SASL_MESSAGE_MAX + b"\r\n".len();
+        let found = match line::lenient(input, self.framing.scanned, limit) {
+            line::Framing::Whole(found) if found.whole <= self.allowance() => found,
+            line::Framing::Incomplete if input.len() < self.allowance() => {
+                self.framing.scanned = input.len();
+                return wait();
+            }
+            line::Framing::TooLong if limit <= self.allowance() => {
+                out.extend_from_slice(&self.take_tag());
+                say(out, &[" BAD SASL message is too long"]);
+                return limit_exceeded(input.len(), out);
+            }
+            line::Framing::Whole(_) | line::Framing::Incomplete | line::Framing::TooLong => {
+                return limit_exceeded(input.len(), out);
+            }
+        };
+        self.framing = Framing::default();
+        let message = &input[..found.content];
+        let ask = match mem::replace(&mut self.state, State::Command) {
+            State::Sasl { tag, .. } if message == b"*" => {
+                self.bad(&tag, "Authentication cancelled", out)
+            }
+            State::Sasl { tag, exchange } => self.receive(tag, exchange, message, out),
+            State::Challenged { tag } => self.answer(tag, message, out),
+            state @ (State::Command | State::Deciding { .. }) => {
+                debug_assert!(false, "no exchange is open in {state:?}");
+                self.state = state;
+                FrontendAsk::Nothing
+            }
+        };
+        Advance { eaten: found.whole, ask }
+    }
+
+    /// Takes a message of the client's own part of an exchange.
+    fn receive(
+        &mut self,
+        tag: Vec<u8>,
+        mut exchange: Exchange,
+        message: &[u8],
+        out: &mut Vec<u8>,
+    ) -> FrontendAsk {
+        if message.len() > SASL_MESSAGE_MAX {
+            return self.bad(&tag, "SASL message is too long", out);
+        }
+        match decode_base64(message).and_then(|decoded| exchange.receive(decoded)) {
+            Ok(Progress::Complete(login)) => self.hand_out(tag, login),
+            Ok(Progress::Challenge(challenge)) => {
+                write_continuation(challenge, out);
+                self.state = State::Sasl { tag, exchange };
+                FrontendAsk::Nothing
+            }
+            Err(SaslFault::Base64) => self.bad(&tag, "Invalid base64", out),
+            Err(SaslFault::Message) => self.bad(&tag, "Malformed credentials", out),
+        }
+    }
+
+    /// Takes an answer to a challenge of the backend.
+    fn answer(&mut self, tag: Vec<u8>, message: &[u8], out: &mut Vec<u8>) -> FrontendAsk {
+        if let Ok(response) = decode_base64(message) {
+            self.state = State::Deciding { tag };
+            return FrontendAsk::Respond(response);
+        }
+        let text = if message == b"*" { "Authentication cancelled" } else { "Invalid base64" };
+        match self.reject(&tag, " BAD ", text, out) {
+            Some(reason) => FrontendAsk::Close(By::Proxy, reason),
+            None => FrontendAsk::Cancel,
+        }
+    }
+
+    fn hand_out(&mut self, tag: Vec<u8>, login: Login) -> FrontendAsk {
+        self.state = State::Deciding { tag };
+        FrontendAsk::Login(login)
+    }
+
+    fn take_tag(&mut self) -> Vec<u8> {
+        match mem::replace(&mut self.state, State::Command) {
+            State::Deciding { tag } | State::Challenged { tag } | State::Sasl { tag, .. } => tag,
+            State::Command => {
+                debug_assert!(false, "a verdict without a login");
+                b"*".to_vec()
+            }
+        }
+    }
+
+    fn cleartext_allowed(&self) -> bool {
+        self.tls || self.listener.cleartext_without_tls
+    }
+
+    fn write_capabilities(&self, out: &mut Vec<u8>) {
+        let cleartext = self.cleartext_allowed();
+        out.extend_from_slice(self.listener.advertise.join(" ").as_bytes());
+        for mechanism in &self.listener.mechanisms {
+            if cleartext || !mechanism.is_cleartext() {
+                out.extend_from_slice(b" AUTH=");
+                out.extend_from_slice(mechanism.name().as_bytes());
+            }
+        }
+        if !self.tls && self.listener.tls == TlsMode::StartTls {
+            out.extend_from_slice(b" STARTTLS");
+        }
+        if !cleartext {
+            out.extend_from_slice(b" LOGINDISABLED");
+        }
+    }
+
+    fn tls_needed(&mut self, tag: &[u8], out: &mut Vec<u8>) -> FrontendAsk {
+        self.no(tag, refusal_text(Refusal::TlsNeeded), out)
+    }
+
+    fn bad(&mut self, tag: &[u8], text: &str, out: &mut Vec<u8>) -> FrontendAsk {
+        rejected(self.reject(tag, " BAD ", text, out))
+    }
+
+    fn no(&mut self, tag: &[u8], text: &str, out: &mut Vec<u8>) -> FrontendAsk {
+        rejected(self.reject(tag, " NO ", text, out))
+    }
+
+    /// Answers a command that is not served, and counts it; gives the reason to end, if it is one.
+    fn reject(&mut self, tag: &[u8], status: &str, text: &str, out: &mut Vec<u8>) -> Option<Reason> {
+        out.extend_from_slice(tag);
+        say(out, &[status, text]);
+        self.count_bad_command(out)
+    }
+
+    fn count_bad_command(&mut self, out: &mut Vec<u8>) -> Option<Reason> {
+        self.bad_commands += 1;
+        (self.bad_commands >= BAD_COMMANDS_MAX).then(|| {
+            say(out, &["* BYE Too many bad commands"]);
+            Reason::TooManyBadCommands
+        })
+    }
+
+    fn count_failure(&mut self, out: &mut Vec<u8>) -> Option<Reason> {
+        self.failures += 1;
+        (self.failures >= self.listener.max_auth_attempts).then(|| {
+            self.goodbye(Refusal::TooManyAttempts, out);
+            Reason::TooManyAttempts
+        })
+    }
+}
+
+fn wait() -> Outcome {
+    Advance { eaten: 0, ask: FrontendAsk::More }
+}
+
+fn rejected(reason: Option<Reason>) -> FrontendAsk {
+    reason.map_or(FrontendAsk::Nothing, |reason| FrontendAsk::Close(By::Proxy, reason))
+}
+
+/// A limit was passed in a place from which the input cannot be followed any further.
+fn lose_frame(input: &[u8], text: &str, out: &mut Vec<u8>) -> Outcome {
+    let tag = match Command::parse(input) {
+        Ok(Command { tag, .. }) | Err(command::Malformed::Verb(tag)) => tag,
+        Err(command::Malformed::Tag) => b"*",
+    };
+    out.extend_from_slice(tag);
+    say(out, &[" BAD ", text]);
+    limit_exceeded(input.len(), out)
+}
+
+fn limit_exceeded(eaten: usize, out: &mut Vec<u8>) -> Outcome {
+    say(out, &["* BYE Limit exceeded"]);
+    Advance { eaten, ask: FrontendAsk::Close(By::Proxy, Reason::LimitExceeded) }
+}
+
+fn ok(tag: &[u8], text: &str, out: &mut Vec<u8>) -> FrontendAsk {
+    out.extend_from_slice(tag);
+    say(out, &[" OK ", text]);
+    FrontendAsk::Nothing
+}
+
+fn say(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_continuation(message: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"+ ");
+    encode_base64(message, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bounded(user: Vec<u8>, password: Secret) -> Option<Login> {
+    let fits = user.len() <= line::USER_MAX && password.expose().len() <= line::PASSWORD_MAX;
+    fits.then(|| Login::with_password(user, password))
+}
+
+/// Whether the literal announced at the end of a line is one of a command's arguments.
+fn stands_as_an_argument(line: &[u8]) -> bool {
+    let before = memrchr(b'{', line).and_then(|open| open.checked_sub(1));
+    before.is_some_and(|at| matches!(line[at], b' ' | b'('))
+}
+
+fn trim_line_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
