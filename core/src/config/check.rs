@@ -4,12 +4,7 @@
 //! server.
 //! Read next: `fault`.
 
-use alloc::{
-    format,
-    string::ToString,
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{format, string::ToString, sync::Arc, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{destination::Destination, listener::Listener, reader::Section, routing::Routing};

@@ -26,7 +26,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-use alloc::{format, string::String, sync::Arc, vec::Vec};
+use alloc::{format, sync::Arc, vec::Vec};
 
 use toml::de::DeTable;
 
@@ -80,9 +80,10 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Warning>), Vec<Fault>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let span = error.span().unwrap_or_default();
-        let near = text.get(span.clone()).and_then(|near| near.lines().next()).unwrap_or_default();
-        let near = if near.is_empty() { String::new() } else { format!(" at `{near}`") };
-        report.fault(span.start, "", format!("not TOML: {}{near}", error.message()), "");
+        // Only a key is quoted: anything else could be part of a secret.
+        let key = text.get(span.clone()).filter(|_| error.message() == "duplicate key");
+        let key = key.map(|key| format!(" {key}")).unwrap_or_default();
+        report.fault(span.start, "", format!("not TOML: {}{key}", error.message()), "");
     }
     if !errors.is_empty() {
         return Err(report.verdict().err().unwrap_or_default());

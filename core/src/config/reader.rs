@@ -46,13 +46,13 @@ impl<'d> Section<'d> {
     }
 
     /// The tables of a table of named tables, in the file's order.
-    pub(super) fn named(&self, key: &str) -> Vec<(&'d str, Section<'d>)> {
+    pub(super) fn named(&self, key: &str) -> Vec<(&'d str, Self)> {
         let entries = self.section(key).entries();
         entries.into_iter().filter_map(|(name, value)| Some((name, value.section()?))).collect()
     }
 
     /// A table within this one; an empty one if it is not there.
-    pub(super) fn section(&self, key: &str) -> Section<'d> {
+    pub(super) fn section(&self, key: &str) -> Self {
         self.value(key).and_then(|value| value.section()).unwrap_or_else(|| Section {
             table: None,
             path: join(&self.path, key),
@@ -295,10 +295,7 @@ impl<'d> Value<'d> {
     }
 
     /// A list, each item read by itself and none of them twice.
-    pub(super) fn list<T: PartialEq>(
-        &self,
-        read: impl Fn(&Value<'d>) -> Option<T>,
-    ) -> Option<Vec<T>> {
+    pub(super) fn list<T: PartialEq>(&self, read: impl Fn(&Self) -> Option<T>) -> Option<Vec<T>> {
         let Some(array) = self.value.as_array() else {
             self.wrong_type("a list", "write it in brackets: [\"…\"]");
             return None;

@@ -3,14 +3,7 @@
 //! Not here: the tables' contents and the lookup.
 //! Read next: `listener`, into which the rules for user names are merged.
 
-use alloc::{
-    borrow::ToOwned,
-    format,
-    string::String,
-    sync::Arc,
-    vec,
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned, format, string::String, sync::Arc, vec, vec::Vec};
 use core::time::Duration;
 
 use super::{

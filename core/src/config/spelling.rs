@@ -20,20 +20,34 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be put in, taken out or replaced to make one word the other, whatever the
-/// case of letters.
+/// How many letters must be put in, taken out, replaced, or swapped with their neighbour to make
+/// one word the other, whatever the case of letters.
 fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().map(|letter| letter.to_ascii_lowercase()).collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, letter) in one.chars().enumerate() {
-        let mut diagonal = core::mem::replace(&mut row[0], above + 1);
-        for (at, candidate) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter.to_ascii_lowercase() != *candidate);
-            diagonal = row[at + 1];
-            row[at + 1] = replaced.min(row[at] + 1).min(diagonal + 1);
+    let letters = |word: &str| word.chars().map(|l| l.to_ascii_lowercase()).collect::<Vec<_>>();
+    let (one, other) = (letters(one), letters(other));
+    // A cell holds the distance of the two beginnings whose lengths are its row and its column.
+    let mut rows: Vec<Vec<usize>> = Vec::with_capacity(one.len() + 1);
+    rows.push((0..=other.len()).collect());
+    for row in 1..=one.len() {
+        let mut cells = Vec::with_capacity(other.len() + 1);
+        cells.push(row);
+        for column in 1..=other.len() {
+            let differs = usize::from(one[row - 1] != other[column - 1]);
+            let above = &rows[row - 1];
+            let edited = (above[column - 1] + differs).min(above[column] + 1);
+            let mut cell = edited.min(cells[column - 1] + 1);
+            let swapped = row > 1
+                && column > 1
+                && one[row - 1] == other[column - 2]
+                && one[row - 2] == other[column - 1];
+            if swapped {
+                cell = cell.min(rows[row - 2][column - 2] + 1);
+            }
+            cells.push(cell);
         }
+        rows.push(cells);
     }
-    row[other.len()]
+    rows[one.len()][other.len()]
 }
 
 #[cfg(test)]
@@ -49,6 +63,7 @@ mod tests {
             assert_eq!(distance(other, one), expected, "{other} {one}");
         }
         assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("mian", "main"), 1);
     }
 
     #[test]
