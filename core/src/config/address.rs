@@ -5,11 +5,14 @@
 //! more is a v4 range), so that comparing is masking.
 //! Read next: `listener` (ranges that may connect), `destination` (hosts).
 
+use alloc::{borrow::ToOwned, format, string::String};
 use core::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
+
+use super::reader::Value;
 
 /// Octets of a host name, RFC 1035 §2.3.4 less the trailing dot.
 const HOST_NAME_OCTETS_MAX: usize = 253;
@@ -81,6 +84,62 @@ impl fmt::Display for Cidr {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.network, self.prefix)
     }
+}
+
+/// Reads a host name.
+pub(super) fn host_name(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    if !is_host_name(text) {
+        let problem = format!("\"{}\" is no host name", text.escape_debug());
+        value.fault(problem, "write a name such as \"mail.example.com\"");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Reads a host name or an address.
+pub(super) fn host(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    if is_host_name(text) || text.parse::<IpAddr>().is_ok() {
+        return Some(text.to_owned());
+    }
+    let remedy = if text.starts_with('[') {
+        "write the address without brackets"
+    } else if text.contains(':') {
+        "write the name alone; the port belongs in the table of its protocol"
+    } else {
+        "write a name such as \"imap1.example.com\", or an address"
+    };
+    value.fault(
+        format!("\"{}\" is neither a host name nor an address", text.escape_debug()),
+        remedy,
+    );
+    None
+}
+
+/// Reads an address.
+pub(super) fn address(value: &Value<'_>) -> Option<IpAddr> {
+    parsed(value, "address", "write one such as \"192.0.2.1\" or \"2001:db8::1\"")
+}
+
+/// Reads an address with its port.
+pub(super) fn socket_address(value: &Value<'_>) -> Option<SocketAddr> {
+    let remedy = "write an address and a port, such as \"0.0.0.0:993\" or \"[::]:993\"";
+    parsed(value, "address with a port", remedy)
+}
+
+/// Reads a range of addresses.
+pub(super) fn cidr(value: &Value<'_>) -> Option<Cidr> {
+    parsed(value, "range of addresses", "write one such as \"192.0.2.0/24\" or \"2001:db8::/32\"")
+}
+
+fn parsed<T: FromStr>(value: &Value<'_>, kind: &str, remedy: &str) -> Option<T> {
+    let text = value.text()?;
+    let parsed = text.parse().ok();
+    if parsed.is_none() {
+        value.fault(format!("\"{}\" is no {kind}", text.escape_debug()), remedy);
+    }
+    parsed
 }
 
 /// Whether the text can be a host name: labels of letters, digits, hyphens and underscores, the

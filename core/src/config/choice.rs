@@ -9,6 +9,9 @@ pub(super) trait Choice: Copy + PartialEq + 'static {
     /// Each name with its value; a value's first name is the one to print.
     const NAMES: &'static [(&'static str, Self)];
 
+    /// Names that are documented, and that no value stands for yet.
+    const NOT_BUILT: &'static [&'static str] = &[];
+
     /// The name to print.
     fn name_of(self) -> &'static str {
         Self::NAMES.iter().find(|(_, value)| *value == self).map_or("", |(name, _)| name)
@@ -129,6 +132,15 @@ pub enum Normalize {
 impl Choice for Normalize {
     const NAMES: &'static [(&'static str, Self)] =
         &[("none", Self::None), ("lowercase", Self::Lowercase)];
+    const NOT_BUILT: &'static [&'static str] = &[
+        "auto",
+        "precis_casefold_email",
+        "precis_casefold",
+        "precis_email",
+        "precis",
+        "casefold",
+        "noop",
+    ];
 }
 
 /// How much the log says: each level includes those before it.

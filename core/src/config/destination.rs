@@ -5,10 +5,14 @@
 //! there is a name to verify or a pin; a client certificate has its key.
 //! Read next: `routing` (who goes where), `check` (a destination must not be ourselves).
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 use core::net::IpAddr;
 
-use super::choice::{Forwarding, Protocol, TlsMode};
+use super::{
+    address::{address, host},
+    choice::{Choice, Forwarding, Protocol, TlsMode},
+    reader::{Section, Value},
+};
 
 /// A backend, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,4 +65,125 @@ impl Destination {
         let mut endpoints = self.endpoints.iter();
         endpoints.find(|(spoken, _)| *spoken == protocol).map(|(_, endpoint)| endpoint)
     }
+}
+
+pub(super) fn read(name: &str, section: &Section<'_>, proxy_ttl: u8) -> Destination {
+    let hint = "name the backend's host";
+    let inherited = match section.or("proxy_protocol", true, Value::boolean) {
+        true => Forwarding::Proxy,
+        false => Forwarding::None,
+    };
+    let mut destination = Destination {
+        name: name.to_owned(),
+        host: section.required("host", hint, host).unwrap_or_default(),
+        tls_server_name: section.optional("tls_server_name", host),
+        forwarding: section.or("forwarding", inherited, |value| value.choice()),
+        tls_allow_invalid_certs: section.or("tls_allow_invalid_certs", false, Value::boolean),
+        tls_pinned_cert_sha256: section.or("tls_pinned_cert_sha256", Vec::new(), pins),
+        tls_client_cert: section.optional("tls_client_cert", Value::file),
+        tls_client_key: section.optional("tls_client_key", Value::file),
+        tls_ca_file: section.optional("tls_ca_file", Value::file),
+        source_ips: section.or("source_ips", Vec::new(), |value| value.list(address)),
+        hide_auth_errors: section.or("hide_auth_errors", false, Value::boolean),
+        allow_plaintext_auth: section.or("allow_plaintext_auth", false, Value::boolean),
+        proxy_ttl,
+        endpoints: Vec::new(),
+    };
+    destination.endpoints = Protocol::NAMES
+        .iter()
+        .filter(|(name, _)| section.section("protocol").holds(name))
+        .map(|(_, protocol)| (*protocol, endpoint(*protocol, section, &destination)))
+        .collect();
+    if destination.endpoints.is_empty() {
+        let remedy = format!("add a table such as [destination.{name}.protocol.imap]");
+        section.fault(&["protocol"], "names no protocol", &remedy);
+    }
+    check_tls(section, &destination);
+    destination
+}
+
+/// How one protocol is reached, and the rules for its TLS.
+fn endpoint(protocol: Protocol, section: &Section<'_>, destination: &Destination) -> Endpoint {
+    let name = protocol.name();
+    let table = section.section("protocol").section(name);
+    let port = |value: &Value<'_>| value.integer(1..=u16::MAX.into());
+    let port = table.required("port", "write the backend's port", port);
+    let hint = "write \"implicit\", \"starttls\" or \"plain\"";
+    let tls = table.required("tls", hint, |value| value.choice());
+    let forwarding = table.or("forwarding", destination.forwarding, |value| value.choice());
+    let credentials = protocol.bears_credentials();
+    if credentials && tls == Some(TlsMode::Plain) && !destination.allow_plaintext_auth {
+        let problem = "credentials would travel without TLS";
+        let remedy = "use \"implicit\" or \"starttls\", or set allow_plaintext_auth = true";
+        table.fault(&["tls"], problem, remedy);
+    }
+    if !credentials && tls == Some(TlsMode::StartTls) {
+        let problem = format!("{name} is carried from the first byte, so there is no STARTTLS");
+        table.fault(&["tls"], problem, "use \"implicit\" or \"plain\"");
+    }
+    if !credentials && forwarding == Forwarding::Xclient {
+        let problem = format!("{name} is carried from the first byte, so there is no XCLIENT");
+        table.fault(&["forwarding"], problem, "set it to \"proxy\" or \"none\"");
+    }
+    Endpoint {
+        port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or_default(),
+        tls: tls.unwrap_or(TlsMode::Plain),
+        forwarding,
+    }
+}
+
+/// Rules for a destination's TLS as a whole.
+fn check_tls(section: &Section<'_>, destination: &Destination) {
+    let encrypted = destination.endpoints.iter().any(|(_, endpoint)| match endpoint.tls {
+        TlsMode::Implicit | TlsMode::StartTls => true,
+        TlsMode::Plain => false,
+    });
+    let pinned = !destination.tls_pinned_cert_sha256.is_empty();
+    let named = section.holds("tls_server_name") || section.holds("tls_pinned_cert_sha256");
+    if encrypted && destination.host.parse::<IpAddr>().is_ok() && !named {
+        let problem = "is an address, which gives TLS no name to verify";
+        section.fault(&["host"], problem, "set tls_server_name or tls_pinned_cert_sha256");
+    }
+    for (one, other) in
+        [("tls_client_cert", "tls_client_key"), ("tls_client_key", "tls_client_cert")]
+    {
+        if section.holds(one) && !section.holds(other) {
+            section.fault(&[one], format!("needs {other}"), "set both or neither");
+        }
+    }
+    if destination.tls_allow_invalid_certs && pinned {
+        let problem = "has no effect, since a pin decides";
+        section.warning(&["tls_allow_invalid_certs"], problem, "remove it");
+    } else if destination.tls_allow_invalid_certs {
+        let problem = "anybody between the proxy and this backend can read credentials";
+        section.warning(
+            &["tls_allow_invalid_certs"],
+            problem,
+            "set tls_ca_file or tls_pinned_cert_sha256 in its place",
+        );
+    }
+}
+
+/// One pin, or a list of them for the time of a change.
+fn pins(value: &Value<'_>) -> Option<Vec<[u8; 32]>> {
+    if value.is_list() { value.list(pin) } else { pin(value).map(|pin| vec![pin]) }
+}
+
+fn pin(value: &Value<'_>) -> Option<[u8; 32]> {
+    let text = value.text()?;
+    let mut pin = [0; 32];
+    let mut digits = text.chars().filter(|letter| *letter != ':').map(|letter| letter.to_digit(16));
+    let mut whole = true;
+    for octet in &mut pin {
+        match (digits.next(), digits.next()) {
+            (Some(Some(high)), Some(Some(low))) => *octet = (high * 16 + low) as u8,
+            (_, _) => whole = false,
+        }
+    }
+    if !whole || digits.next().is_some() {
+        let problem = format!("\"{}\" is no SHA-256", text.escape_debug());
+        value.fault(problem, "write 64 hexadecimal digits, with or without colons");
+        return None;
+    }
+    Some(pin)
 }

@@ -93,13 +93,15 @@ impl Report {
 
     /// Records a fault at an offset of the text, in octets.
     pub(super) fn fault(&self, offset: usize, key: &str, problem: String, remedy: &str) {
-        let (line, key, remedy) = (self.line(offset), key.into(), remedy.into());
+        let (line, key) = (self.line(offset), plain(key));
+        let (problem, remedy) = (plain(&problem), plain(remedy));
         self.found.borrow_mut().0.push(Fault { line, key, problem, remedy });
     }
 
     /// Records a warning at an offset of the text, in octets.
     pub(super) fn warning(&self, offset: usize, key: &str, problem: String, remedy: &str) {
-        let (line, key, remedy) = (self.line(offset), key.into(), remedy.into());
+        let (line, key) = (self.line(offset), plain(key));
+        let (problem, remedy) = (plain(&problem), plain(remedy));
         self.found.borrow_mut().1.push(Warning { line, key, problem, remedy });
     }
 
@@ -114,4 +116,17 @@ impl Report {
     fn line(&self, offset: usize) -> usize {
         self.line_starts.partition_point(|start| *start <= offset)
     }
+}
+
+/// The text with control characters escaped: it may quote the file, and a log has lines.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            plain.extend(letter.escape_default());
+        } else {
+            plain.push(letter);
+        }
+    }
+    plain
 }

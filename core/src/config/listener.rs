@@ -5,12 +5,17 @@
 //! `server`, `tls`, `routing` and `mapping` tables are merged into it.
 //! Read next: `capabilities` (what it advertises), `check` (what two listeners must not share).
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use core::{net::SocketAddr, time::Duration};
 
 use super::{
-    address::Cidr,
-    choice::{Normalize, Protocol, TlsMode, TlsVersion},
+    address::{Cidr, cidr, socket_address},
+    capabilities::{Capabilities, banner, line, mechanisms},
+    choice::{Choice, Normalize, Protocol, TlsMode, TlsVersion},
+    reader::{Section, Value},
+    routing::Lookup,
+    server::Limits,
+    spelling::nearest,
 };
 use crate::sasl::Mechanism;
 
@@ -65,4 +70,152 @@ pub struct Listener {
     pub connect_retries: u32,
     /// How long a logged-in session may be silent.
     pub bridge_idle: Duration,
+}
+
+/// What listeners have in common, from the other tables.
+pub(super) struct Inherited {
+    pub(super) hostname: String,
+    pub(super) limits: Limits,
+    /// Names of all certificates.
+    pub(super) certificates: Vec<String>,
+    pub(super) min_version: TlsVersion,
+    pub(super) imap: Capabilities,
+    pub(super) lookup: Lookup,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum ProxyHeader {
+    Off,
+}
+
+impl Choice for ProxyHeader {
+    const NAMES: &'static [(&'static str, Self)] = &[("off", Self::Off)];
+    const NOT_BUILT: &'static [&'static str] = &["optional", "required"];
+}
+
+const CONNECTIONS: u32 = 8192;
+const CONNECTIONS_MAX: u32 = 1_000_000;
+const PREAUTH_TIMEOUT: Duration = Duration::from_secs(30);
+const AUTH_ATTEMPTS: u32 = 3;
+const AUTH_ATTEMPTS_MAX: u32 = 100;
+const WORKING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Reads a listener; none if its protocol or its TLS is not known, which is a fault.
+pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option<Listener> {
+    let protocol = section.required("protocol", "write protocol = \"imap\"", protocol);
+    let hint = "write \"implicit\", \"starttls\" or \"plain\"";
+    let tls = section.required("tls", hint, |value| value.choice());
+    let hint = "list addresses with ports, such as [\"0.0.0.0:993\"]";
+    let bind = section.required("bind", hint, |value| value.list(socket_address));
+    section.optional("proxy_protocol", |value| value.choice::<ProxyHeader>());
+    let count = |value: &Value<'_>| value.integer(0..=CONNECTIONS_MAX);
+    let count_one = |value: &Value<'_>| value.integer(1..=CONNECTIONS_MAX);
+    let attempts = |value: &Value<'_>| value.integer(1..=AUTH_ATTEMPTS_MAX);
+    let cleartext = "allow_plain_auth_without_tls";
+    let names = |value: &Value<'_>| value.list(|name| certificate(name, &all.certificates));
+    let lookup = &all.lookup;
+    let listener = Listener {
+        name: name.to_owned(),
+        protocol: protocol.unwrap_or(Protocol::Imap),
+        bind: bind.unwrap_or_default(),
+        tls: tls.unwrap_or(TlsMode::Plain),
+        hostname: all.hostname.clone(),
+        max_connections: section.or("max_connections", CONNECTIONS, count),
+        max_connections_per_ip: section.optional("max_connections_per_ip", count_one),
+        allow: section.or("allow", Vec::new(), |value| value.list(cidr)),
+        preauth_timeout: section.or("preauth_timeout", PREAUTH_TIMEOUT, Value::duration),
+        max_auth_attempts: section.or("max_auth_attempts", AUTH_ATTEMPTS, attempts),
+        alert: section.optional("alert", line).filter(|alert| !alert.is_empty()),
+        working_interval: section.or("working_interval", Some(WORKING_INTERVAL), Value::interval),
+        cleartext_without_tls: section.or(
+            cleartext,
+            all.imap.cleartext_without_tls,
+            Value::boolean,
+        ),
+        mechanisms: section.optional("sasl", mechanisms).unwrap_or(all.imap.mechanisms.clone()),
+        advertise: all.imap.advertise.clone(),
+        banner: section.optional("banner", banner).unwrap_or(all.imap.banner.clone()),
+        certificates: section.optional("certificates", names).unwrap_or(all.certificates.clone()),
+        min_version: section.or("min_version", all.min_version, |value| value.choice()),
+        normalize: section.or("normalize", lookup.normalize, |value| value.choice()),
+        master_user_separators: lookup.master_user_separators.clone(),
+        lookup_timeout: lookup.timeout,
+        backend_timeout: all.limits.backend_timeout,
+        connect_retries: all.limits.connect_retries,
+        bridge_idle: all.limits.bridge_idle,
+    };
+    check(section, &listener, tls, !all.certificates.is_empty());
+    protocol.and(tls).map(|_| listener)
+}
+
+fn protocol(value: &Value<'_>) -> Option<Protocol> {
+    let text = value.text()?;
+    if text.eq_ignore_ascii_case("http") {
+        value.fault("HTTP is not carried", "remove this listener");
+        return None;
+    }
+    let protocol = value.choice()?;
+    match protocol {
+        Protocol::Imap => Some(protocol),
+        Protocol::Pop3
+        | Protocol::ManageSieve
+        | Protocol::Submission
+        | Protocol::Smtp
+        | Protocol::Lmtp => {
+            let problem = format!("\"{text}\" is documented but not built yet");
+            value.fault(problem, "remove this listener to start without it");
+            None
+        }
+    }
+}
+
+fn certificate(value: &Value<'_>, known: &[String]) -> Option<String> {
+    let name = value.text()?;
+    if !known.iter().any(|known| known == name) {
+        let remedy = match nearest(name, known.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("add [tls.certificate.{name}], or name another"),
+        };
+        value.fault(format!("there is no certificate \"{name}\""), &remedy);
+    }
+    Some(name.to_owned())
+}
+
+/// Rules that span a listener's keys.
+fn check(section: &Section<'_>, listener: &Listener, tls: Option<TlsMode>, certificates: bool) {
+    if section.value("bind").is_some_and(|bind| bind.is_list()) && listener.bind.is_empty() {
+        section.fault(&["bind"], "names no address", "list addresses, or remove the listener");
+    }
+    match tls {
+        Some(TlsMode::Implicit | TlsMode::StartTls) if !certificates => {
+            let remedy = "add a table such as [tls.certificate.main] with cert and key";
+            section.fault(&["tls"], "needs a certificate, and there is none", remedy);
+        }
+        Some(TlsMode::Implicit | TlsMode::StartTls) if listener.certificates.is_empty() => {
+            let remedy = "name one, or remove the key to use all";
+            section.fault(&["certificates"], "leaves the listener without a certificate", remedy);
+        }
+        Some(TlsMode::Plain)
+            if !listener.cleartext_without_tls
+                && listener.mechanisms.iter().all(|mechanism| is_cleartext(*mechanism)) =>
+        {
+            let problem = "nobody can log in here, since every mechanism needs TLS";
+            let remedy =
+                "use \"implicit\" or \"starttls\", or set allow_plain_auth_without_tls = true";
+            section.warning(&["tls"], problem, remedy);
+        }
+        Some(TlsMode::Implicit | TlsMode::StartTls | TlsMode::Plain) | None => {}
+    }
+    if listener.max_connections == 0 {
+        let problem = "closes this listener: nobody can log in here";
+        section.warning(&["max_connections"], problem, "raise it when the listener is to serve");
+    }
+}
+
+/// Whether who overhears an exchange can log in with it.
+fn is_cleartext(mechanism: Mechanism) -> bool {
+    match mechanism {
+        Mechanism::Plain | Mechanism::Login | Mechanism::OAuthBearer | Mechanism::XOAuth2 => true,
+        Mechanism::ScramSha256 | Mechanism::ScramSha1 => false,
+    }
 }

@@ -9,15 +9,26 @@
 //! `destination`, `check` (rules that span tables).
 
 mod address;
+mod capabilities;
+mod check;
 mod choice;
 mod destination;
+mod duration;
 mod fault;
+mod keys;
 mod listener;
+mod reader;
 mod routing;
 mod server;
+mod spelling;
 mod tls;
 
-use alloc::{sync::Arc, vec::Vec};
+#[cfg(test)]
+mod tests;
+
+use alloc::{format, sync::Arc, vec::Vec};
+
+use toml::de::DeTable;
 
 pub use self::{
     address::{Cidr, NotCidr},
@@ -29,6 +40,8 @@ pub use self::{
     server::Server,
     tls::{Certificate, TlsProtocols},
 };
+
+use self::{fault::Report, listener::Inherited, reader::Section};
 
 /// A configuration that can be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,4 +67,69 @@ impl Config {
     pub fn destination(&self, name: &str) -> Option<&Arc<Destination>> {
         self.destinations.iter().find(|destination| destination.name == name)
     }
+}
+
+/// Reads a configuration.
+///
+/// # Errors
+///
+/// Every fault of the text, by line. If it is not TOML, those are the faults of its grammar alone,
+/// since what it would say otherwise is guesswork.
+pub fn parse(text: &str) -> Result<(Config, Vec<Warning>), Vec<Fault>> {
+    let report = Report::new(text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or_default();
+        // Only a key is quoted: anything else could be part of a secret.
+        let key = text.get(span.clone()).filter(|_| error.message() == "duplicate key");
+        let key = key.map(|key| format!(" {key}")).unwrap_or_default();
+        report.fault(span.start, "", format!("not TOML: {}{key}", error.message()), "");
+    }
+    if !errors.is_empty() {
+        return Err(report.verdict().err().unwrap_or_default());
+    }
+    let config = read(&Section::root(table.get_ref(), &report));
+    let warnings = report.verdict()?;
+    debug_assert!(config.is_some(), "a configuration is lacking only where a fault is recorded");
+    config.map(|config| (config, warnings)).ok_or_else(Vec::new)
+}
+
+fn read(root: &Section<'_>) -> Option<Config> {
+    keys::check(root);
+    let (server, limits) = server::read(&root.section("server"));
+    let certificates = tls::read_certificates(&root.section("tls"));
+    let tls = tls::read_protocols(&root.section("tls").section("protocols"));
+    let inherited = Inherited {
+        hostname: server.hostname_or_default(),
+        limits,
+        certificates: certificates.iter().map(|certificate| certificate.name.clone()).collect(),
+        min_version: tls.min_version,
+        imap: capabilities::read_imap(&root.section("capabilities").section("imap")),
+        lookup: routing::read_lookup(root),
+    };
+    let listeners: Vec<_> = root
+        .named("listener")
+        .into_iter()
+        .filter_map(|(name, section)| listener::read(name, &section, &inherited).map(Arc::new))
+        .collect();
+    let destinations: Vec<_> = root
+        .named("destination")
+        .into_iter()
+        .map(|(name, section)| Arc::new(destination::read(name, &section, limits.proxy_ttl)))
+        .collect();
+    if root.section("listener").entries().is_empty() {
+        root.fault(&["listener"], "there is none", "add a table such as [listener.imaps]");
+    }
+    if root.section("destination").entries().is_empty() {
+        root.fault(&["destination"], "there is none", "add a table such as [destination.main]");
+    }
+    let mapping = routing::read_mapping(&root.section("mapping"));
+    let routing = routing::read_routing(root, &destinations);
+    check::distinct_binds(root, &listeners);
+    check::no_loops(root, &listeners, &destinations);
+    if let Some(routing) = &routing {
+        check::default_speaks(root, &listeners, routing);
+    }
+    let routing = routing?;
+    Some(Config { server, certificates, tls, listeners, destinations, routing, mapping })
 }

@@ -3,9 +3,15 @@
 //! Not here: the tables' contents and the lookup.
 //! Read next: `listener`, into which the rules for user names are merged.
 
-use alloc::{string::String, sync::Arc};
+use alloc::{borrow::ToOwned, format, string::String, sync::Arc, vec, vec::Vec};
+use core::time::Duration;
 
-use super::destination::Destination;
+use super::{
+    choice::{Choice, Normalize},
+    destination::Destination,
+    reader::{Section, Value},
+    spelling::nearest,
+};
 
 /// Where accounts go that no table knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,4 +37,95 @@ pub enum MappingSource {
         /// Its path.
         path: String,
     },
+}
+
+/// What the two tables say of user names and stores in general.
+#[derive(Clone)]
+pub(super) struct Lookup {
+    pub(super) normalize: Normalize,
+    pub(super) master_user_separators: Vec<char>,
+    pub(super) timeout: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum SourceKind {
+    File,
+}
+
+impl Choice for SourceKind {
+    const NAMES: &'static [(&'static str, Self)] = &[("file", Self::File)];
+    const NOT_BUILT: &'static [&'static str] = &["http", "redis", "sql"];
+}
+
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) fn read_lookup(root: &Section<'_>) -> Lookup {
+    let (routing, mapping) = (root.section("routing"), root.section("mapping"));
+    let separators = |value: &Value<'_>| value.list(separator);
+    Lookup {
+        normalize: mapping.or("normalize", Normalize::None, |value| value.choice()),
+        master_user_separators: routing.or("master_user_separators", vec!['%'], separators),
+        timeout: mapping.or("lookup_timeout", LOOKUP_TIMEOUT, |value| value.duration()),
+    }
+}
+
+fn separator(value: &Value<'_>) -> Option<char> {
+    let text = value.text()?;
+    let mut letters = text.chars();
+    match (letters.next(), letters.next()) {
+        (Some(letter), None) if !letter.is_control() && !letter.is_whitespace() => Some(letter),
+        (_, _) => {
+            let problem = format!("\"{}\" is no separator", text.escape_debug());
+            value.fault(problem, "write one visible character");
+            None
+        }
+    }
+}
+
+pub(super) fn read_mapping(mapping: &Section<'_>) -> Mapping {
+    let file = mapping.section("file");
+    let source = match mapping.optional("source", |value| value.choice::<SourceKind>()) {
+        Some(SourceKind::File) => {
+            let hint = "name the map file in [mapping.file], or take source away";
+            let path = file.required("path", hint, Value::file).unwrap_or_default();
+            MappingSource::File { path }
+        }
+        None => {
+            if mapping.holds("file") && !mapping.holds("source") {
+                let problem = "has no effect, since mapping.source does not name it";
+                mapping.fault(&["file"], problem, "add source = \"file\" to [mapping]");
+            }
+            // Read all the same, so that its faults are reported.
+            file.optional("path", Value::file);
+            MappingSource::None
+        }
+    };
+    Mapping { source }
+}
+
+/// The default destination; none, and a fault, if no destination has its name.
+pub(super) fn read_routing(
+    root: &Section<'_>,
+    destinations: &[Arc<Destination>],
+) -> Option<Routing> {
+    let names = destinations.iter().map(|destination| destination.name.as_str());
+    let hint = match destinations {
+        [only] => format!("write [routing] with default_destination = \"{}\"", only.name),
+        [] | [_, ..] => "name a destination in [routing]".to_owned(),
+    };
+    let named = |value: &Value<'_>| {
+        let name = value.text()?;
+        let found = destinations.iter().find(|destination| destination.name == name);
+        if found.is_none() {
+            let remedy = match nearest(name, names.clone()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("add [destination.{name}], or name another"),
+            };
+            value.fault(format!("there is no destination \"{name}\""), &remedy);
+        }
+        found.cloned()
+    };
+    let routing = root.section("routing");
+    let default_destination = routing.required("default_destination", &hint, named)?;
+    Some(Routing { default_destination })
 }

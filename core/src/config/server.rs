@@ -4,10 +4,14 @@
 //! `Listener` and `Destination`, so that a session needs nothing else.
 //! Read next: `listener`.
 
-use alloc::string::String;
+use alloc::{borrow::ToOwned, string::String};
 use core::time::Duration;
 
-use super::choice::{LogFormat, LogLevel};
+use super::{
+    address::host_name,
+    choice::{LogFormat, LogLevel},
+    reader::{Section, Value},
+};
 
 /// What concerns the program as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,3 +27,49 @@ pub struct Server {
     /// The shape of a log line.
     pub log_format: LogFormat,
 }
+
+/// Limits that every session shares.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) bridge_idle: Duration,
+    pub(super) backend_timeout: Duration,
+    pub(super) connect_retries: u32,
+    pub(super) proxy_ttl: u8,
+}
+
+impl Server {
+    /// The name by which the proxy calls itself, where a protocol needs one.
+    pub(super) fn hostname_or_default(&self) -> String {
+        self.hostname.clone().unwrap_or_else(|| "localhost".to_owned())
+    }
+}
+
+pub(super) fn read(section: &Section<'_>) -> (Server, Limits) {
+    let server = Server {
+        threads: section.or("threads", 0, |value| value.integer(0..=THREADS_MAX)) as usize,
+        hostname: section.optional("hostname", host_name),
+        shutdown_grace: section.or("shutdown_grace", SHUTDOWN_GRACE, |value| value.duration()),
+        log_level: section.or("log_level", LogLevel::Info, |value| value.choice()),
+        log_format: section.or("log_format", LogFormat::Text, |value| value.choice()),
+    };
+    let retries = |value: &_| Value::integer(value, 0..=RETRIES_MAX);
+    let ttl = |value: &_| Value::integer(value, PROXY_TTL_MIN..=u8::MAX.into());
+    let ttl = section.optional("proxy_ttl", ttl).and_then(|ttl| u8::try_from(ttl).ok());
+    let limits = Limits {
+        bridge_idle: section.or("bridge_idle", BRIDGE_IDLE, |value| value.duration()),
+        backend_timeout: section.or("backend_timeout", BACKEND_TIMEOUT, |value| value.duration()),
+        connect_retries: section.or("backend_connect_retries", CONNECT_RETRIES, retries),
+        proxy_ttl: ttl.unwrap_or(PROXY_TTL),
+    };
+    (server, limits)
+}
+
+const THREADS_MAX: u32 = 1024;
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
+const BRIDGE_IDLE: Duration = Duration::from_secs(1800);
+const BACKEND_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_RETRIES: u32 = 1;
+const RETRIES_MAX: u32 = 10;
+const PROXY_TTL: u8 = 7;
+/// With less, every session would end as a loop.
+const PROXY_TTL_MIN: u32 = 2;

@@ -1,0 +1,137 @@
+//! The `capabilities` tables: what a listener tells and accepts before login.
+//!
+//! Not here: when a capability is told; the frontends put `AUTH=`, `STARTTLS` and `LOGINDISABLED`
+//! to the list, by the state of the connection.
+//! Invariants: no text holds a control character, and every capability is an atom of RFC 9051 §9,
+//! so that both can be sent as they are.
+//! Read next: `listener`, which may override these.
+
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+
+use super::reader::{Section, Value};
+use crate::sasl::Mechanism;
+
+/// What an IMAP listener tells and accepts, unless its own table says otherwise.
+pub(super) struct Capabilities {
+    pub(super) advertise: Vec<String>,
+    pub(super) mechanisms: Vec<Mechanism>,
+    pub(super) cleartext_without_tls: bool,
+    pub(super) banner: String,
+}
+
+const IMAP_ADVERTISE: [&str; 7] =
+    ["IMAP4rev2", "IMAP4rev1", "SASL-IR", "LITERAL+", "ENABLE", "ID", "UTF8=ACCEPT"];
+const IMAP_BANNER: &str = "Gatepost ready.";
+const MECHANISMS: [Mechanism; 3] = [Mechanism::Plain, Mechanism::OAuthBearer, Mechanism::XOAuth2];
+
+/// Octets of a text that is sent to clients, so that its line stays within any client's limit.
+const LINE_OCTETS_MAX: usize = 512;
+/// Octets of one capability.
+const CAPABILITY_OCTETS_MAX: usize = 64;
+
+pub(super) fn read_imap(section: &Section<'_>) -> Capabilities {
+    let default = || IMAP_ADVERTISE.map(str::to_owned).to_vec();
+    Capabilities {
+        advertise: section.optional("advertise", advertise).unwrap_or_else(default),
+        mechanisms: section.or("sasl", MECHANISMS.to_vec(), mechanisms),
+        cleartext_without_tls: section.or("allow_plain_auth_without_tls", false, Value::boolean),
+        banner: section.or("banner", IMAP_BANNER.to_owned(), banner),
+    }
+}
+
+/// Reads a list of mechanisms that is not empty.
+pub(super) fn mechanisms(value: &Value<'_>) -> Option<Vec<Mechanism>> {
+    let mechanisms = value.list(mechanism)?;
+    if mechanisms.is_empty() && value.is_empty_list() {
+        value.fault("names no mechanism", "remove the key to offer the usual ones");
+    }
+    Some(mechanisms)
+}
+
+fn mechanism(value: &Value<'_>) -> Option<Mechanism> {
+    let text = value.text()?;
+    let found = Mechanism::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(text));
+    let (built, not_built): (Vec<_>, Vec<_>) =
+        Mechanism::ALL.into_iter().partition(|mechanism| is_built(*mechanism));
+    if let Some(found) = found
+        && is_built(found)
+    {
+        return Some(found);
+    }
+    let not_built: Vec<&str> = not_built.iter().map(|mechanism| mechanism.name()).collect();
+    value.not_a_choice(text, built.iter().map(|mechanism| mechanism.name()), &not_built);
+    None
+}
+
+fn is_built(mechanism: Mechanism) -> bool {
+    match mechanism {
+        Mechanism::Plain | Mechanism::Login | Mechanism::OAuthBearer | Mechanism::XOAuth2 => true,
+        Mechanism::ScramSha256 | Mechanism::ScramSha1 => false,
+    }
+}
+
+/// Reads the text of a greeting.
+pub(super) fn banner(value: &Value<'_>) -> Option<String> {
+    let banner = line(value)?;
+    if banner.is_empty() {
+        value.fault("is empty", "a greeting needs a text; remove the key for the usual one");
+    }
+    Some(banner)
+}
+
+/// Reads a text that is sent to clients within one line.
+pub(super) fn line(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    if text.chars().any(char::is_control) {
+        let problem = "holds a control character, which would end the line or forge another";
+        value.fault(problem, "write it in one line of visible characters");
+        return None;
+    }
+    if text.len() > LINE_OCTETS_MAX {
+        let remedy = format!("shorten it to {LINE_OCTETS_MAX} octets");
+        value.fault(format!("is {} octets long", text.len()), &remedy);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn advertise(value: &Value<'_>) -> Option<Vec<String>> {
+    if value.is("auto") {
+        value.fault("\"auto\" is documented but not built yet", "list the capabilities");
+        return None;
+    }
+    let capabilities = value.list(capability)?;
+    let holds = |name: &str| capabilities.iter().any(|held| held.eq_ignore_ascii_case(name));
+    if holds("LITERAL+") && holds("LITERAL-") {
+        let problem = "LITERAL+ and LITERAL- exclude each other";
+        value.fault(problem, "list one of them");
+    }
+    if !holds("IMAP4rev1") && !holds("IMAP4rev2") {
+        let problem = "clients need IMAP4rev1 or IMAP4rev2 in the list";
+        value.fault(problem, "list both, or the one that the backends speak");
+    }
+    Some(capabilities)
+}
+
+fn capability(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let upper = text.to_ascii_uppercase();
+    let special = |octet: u8| b"(){%*\"\\]".contains(&octet);
+    let atom = (1..=CAPABILITY_OCTETS_MAX).contains(&text.len())
+        && text.bytes().all(|octet| octet.is_ascii_graphic() && !special(octet));
+    if !atom {
+        let problem = format!("\"{}\" is no capability", text.escape_debug());
+        value.fault(problem, "write one word of RFC 9051's atoms, such as \"IMAP4rev2\"");
+        return None;
+    }
+    let problem = match upper.as_str() {
+        "STARTTLS" | "LOGINDISABLED" => "is told by the proxy itself, when it is so",
+        "LOGIN-REFERRALS" => "cannot be honoured, since no route is a referral",
+        "UNAUTHENTICATE" => "cannot be honoured, since a session stays with its backend",
+        _ if upper.starts_with("AUTH=") => "is told by the proxy itself, from the key sasl",
+        _ if upper.starts_with("COMPRESS=") => "cannot be honoured before login",
+        _ => return Some(text.to_owned()),
+    };
+    value.fault(format!("\"{text}\" {problem}"), "take it out of the list");
+    None
+}

@@ -1,0 +1,87 @@
+//! Rules that span tables.
+//!
+//! Not here: rules within one table, which its own reader holds, and what needs files or a name
+//! server.
+//! Read next: `fault`.
+
+use alloc::{format, string::ToString, sync::Arc, vec::Vec};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{destination::Destination, listener::Listener, reader::Section, routing::Routing};
+
+/// No two listeners may take the same address and port. 0.0.0.0 and :: are different ones.
+pub(super) fn distinct_binds(root: &Section<'_>, listeners: &[Arc<Listener>]) {
+    let mut taken: Vec<(SocketAddr, &str)> = Vec::new();
+    for listener in listeners {
+        for (place, bind) in listener.bind.iter().enumerate().filter(|(_, bind)| bind.port() != 0) {
+            let bind = SocketAddr::new(bind.ip().to_canonical(), bind.port());
+            let other = taken.iter().find(|(held, name)| *held == bind && *name != listener.name);
+            if let Some((_, other)) = other {
+                let path = ["listener", &listener.name, "bind", &place.to_string()];
+                let problem = format!("{bind} belongs to the listener \"{other}\" already");
+                root.fault(&path, problem, "give each its own address or port");
+            }
+            taken.push((bind, &listener.name));
+        }
+    }
+}
+
+/// The default destination must speak what the listeners speak.
+pub(super) fn default_speaks(root: &Section<'_>, listeners: &[Arc<Listener>], routing: &Routing) {
+    let default = &routing.default_destination;
+    for listener in listeners {
+        if default.endpoint(listener.protocol).is_none() {
+            let protocol = listener.protocol.name();
+            let problem = format!("the default destination \"{}\" lacks {protocol}", default.name);
+            let remedy = format!("add [destination.{}.protocol.{protocol}]", default.name);
+            root.fault(&["listener", &listener.name, "protocol"], problem, &remedy);
+        }
+    }
+}
+
+/// No destination may be one of our own listeners, as far as that shows without a name server.
+pub(super) fn no_loops(
+    root: &Section<'_>,
+    listeners: &[Arc<Listener>],
+    destinations: &[Arc<Destination>],
+) {
+    for destination in destinations {
+        let addresses = reached(&destination.host);
+        for (protocol, endpoint) in &destination.endpoints {
+            let own = listeners.iter().find(|listener| {
+                listener.bind.iter().any(|bind| {
+                    bind.port() == endpoint.port
+                        && addresses.iter().any(|address| takes(bind.ip(), *address))
+                })
+            });
+            if let Some(own) = own.filter(|_| endpoint.port != 0) {
+                let path = ["destination", &destination.name, "protocol", protocol.name(), "port"];
+                let address = format!("{} port {}", destination.host, endpoint.port);
+                let problem = format!("{address} is the proxy's own listener \"{}\"", own.name);
+                root.fault(&path, problem, "name the backend's own address");
+            }
+        }
+    }
+}
+
+/// The addresses that connecting to a host reaches, where that shows from the text.
+fn reached(host: &str) -> Vec<IpAddr> {
+    const LOOPBACKS: [IpAddr; 2] =
+        [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        // Who connects to the unspecified address reaches this very machine.
+        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => [LOOPBACKS[0]].into(),
+        Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => [LOOPBACKS[1]].into(),
+        Ok(address) => [address].into(),
+        Err(_) if host.eq_ignore_ascii_case("localhost") => LOOPBACKS.into(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Whether a socket that is bound to one address takes connections to the other. Of the addresses
+/// that an unspecified one stands for, only loopback is certainly ours.
+fn takes(bound: IpAddr, address: IpAddr) -> bool {
+    let bound = bound.to_canonical();
+    bound == address
+        || bound.is_unspecified() && address.is_loopback() && bound.is_ipv4() == address.is_ipv4()
+}

@@ -1,0 +1,225 @@
+//! The example files load, and reference.toml says of every key what the parser holds.
+
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use super::{config, faults, parse, warnings};
+use crate::config::keys::{KEYS, Standing};
+
+const REFERENCE: &str = include_str!("../../../../config-examples/reference.toml");
+const MINIMAL: &str = include_str!("../../../../config-examples/minimal.toml");
+const TWO_BACKENDS: &str = include_str!("../../../../config-examples/two-backends.toml");
+const TWO_BACKENDS_MAP: &str = include_str!("../../../../config-examples/two-backends.map");
+
+/// Keys without which the reference would not load, so that it cannot show a default.
+const REQUIRED: [&str; 11] = [
+    "tls.certificate.*.cert",
+    "tls.certificate.*.key",
+    "listener.*.protocol",
+    "listener.*.bind",
+    "listener.*.tls",
+    "destination.*.host",
+    "destination.*.protocol.*.port",
+    "destination.*.protocol.*.tls",
+    "routing.default_destination",
+    "mapping.source",
+    "mapping.file.path",
+];
+
+/// A line of the reference that gives a key a value, commented out or not.
+struct Entry {
+    /// The line's place, from 0.
+    place: usize,
+    /// The place of the header above it; that may be commented out as well.
+    header: Option<usize>,
+    /// The key from the root.
+    key: String,
+    /// The documented key that it is.
+    pattern: &'static str,
+    standing: Standing,
+}
+
+/// A line is commented out where a number sign stands before a key or a header without a space.
+fn active(line: &str) -> bool {
+    !line.starts_with('#')
+}
+
+fn entries() -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let (mut table, mut header) = (String::new(), None);
+    for (place, line) in REFERENCE.lines().enumerate() {
+        let bare = line.strip_prefix('#').unwrap_or(line);
+        let key = if bare.starts_with('[') {
+            let end = bare.find(']').unwrap();
+            bare[..end].trim_start_matches('[').clone_into(&mut table);
+            header = Some(place);
+            table.clone()
+        } else if bare.is_empty() || bare.starts_with(' ') {
+            continue;
+        } else {
+            format!("{table}.{}", bare.split_once(" = ").unwrap().0)
+        };
+        if let Some((pattern, standing)) = documented(&key) {
+            entries.push(Entry { place, header, key, pattern, standing });
+        } else {
+            assert!(bare.starts_with('['), "{key} is no documented key");
+        }
+    }
+    entries
+}
+
+/// The documented key that a key is, or is below.
+fn documented(key: &str) -> Option<(&'static str, Standing)> {
+    KEYS.iter().copied().find(|(pattern, standing)| {
+        let below = *standing == Standing::Http || *pattern == "mapping.step";
+        let (mut left, mut right) = (pattern.split('.'), key.split('.'));
+        let same = left.by_ref().zip(right.by_ref()).all(|(p, k)| p == "*" || p == k);
+        same && pattern.split('.').count() <= key.split('.').count()
+            && (below || pattern.split('.').count() == key.split('.').count())
+    })
+}
+
+/// The reference with some lines replaced.
+fn with(replaced: &[(usize, String)]) -> String {
+    let mut lines: Vec<String> = REFERENCE.lines().map(str::to_owned).collect();
+    for (place, line) in replaced {
+        lines[*place] = line.clone();
+    }
+    lines.join("\n")
+}
+
+/// The reference with an entry active, and its header too; or with another value in its place.
+fn activated(entry: &Entry, value: Option<&str>) -> String {
+    let lines: Vec<&str> = REFERENCE.lines().collect();
+    let bare = |place: usize| lines[place].trim_start_matches('#').to_owned();
+    let line = match value {
+        Some(value) => format!("{} = {value}", bare(entry.place).split_once(" = ").unwrap().0),
+        None => bare(entry.place),
+    };
+    let header = entry.header.map(|place| (place, bare(place)));
+    let replaced: Vec<_> = header.into_iter().chain([(entry.place, line)]).collect();
+    with(&replaced)
+}
+
+#[test]
+fn the_examples_load() {
+    for text in [REFERENCE, MINIMAL, TWO_BACKENDS] {
+        assert_eq!(warnings(text), [""; 0]);
+    }
+    assert_eq!(config(MINIMAL).listeners.len(), 2);
+    assert_eq!(config(TWO_BACKENDS).destinations.len(), 2);
+}
+
+#[test]
+fn the_map_file_names_the_destinations_of_its_configuration() {
+    let config = config(TWO_BACKENDS);
+    let lines: Vec<&str> = TWO_BACKENDS_MAP
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    assert!(!lines.is_empty());
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, destination] = words[..] else { panic!("{line}") };
+        assert!(config.destination(destination).is_some(), "{line}");
+    }
+}
+
+#[test]
+fn the_reference_has_every_key_and_no_other() {
+    let entries = entries();
+    for (pattern, _) in KEYS {
+        assert!(entries.iter().any(|entry| entry.pattern == *pattern), "{pattern} is not there");
+    }
+}
+
+#[test]
+fn the_reference_marks_what_is_not_built_and_nothing_else() {
+    let lines: Vec<&str> = REFERENCE.lines().collect();
+    for entry in entries() {
+        let line = lines[entry.place];
+        let marked = line.ends_with(" # not built yet");
+        match entry.standing {
+            Standing::Built => assert!(!marked, "{line}"),
+            Standing::Http => assert!(!marked && !active(line), "{line}"),
+            Standing::NotBuilt => {
+                // What stands below a step is part of it.
+                let whole = entry.pattern == entry.key || entry.pattern.contains('*');
+                assert!(!active(line) && (marked || !whole), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_key_that_is_not_built_says_so() {
+    let mut seen = 0;
+    for entry in entries().iter().filter(|entry| entry.standing == Standing::NotBuilt) {
+        let found = faults(&activated(entry, None));
+        let key = if entry.pattern == "mapping.step" { entry.pattern } else { &entry.key };
+        let line = if key == entry.key { entry.place } else { entry.header.unwrap() } + 1;
+        let expected = format!(
+            "line {line}: {key}: is documented but not built yet; remove it to start without it"
+        );
+        assert!(found.contains(&expected), "{expected}\n{found:?}");
+        seen += 1;
+    }
+    assert!(seen >= KEYS.iter().filter(|(_, standing)| *standing == Standing::NotBuilt).count());
+}
+
+#[test]
+fn every_key_that_is_built_is_read() {
+    for entry in entries().iter().filter(|entry| entry.standing == Standing::Built) {
+        let found = faults(&activated(entry, Some("1979-05-27")));
+        let start = format!("line {}: {}: must be ", entry.place + 1, entry.key);
+        assert!(found.iter().any(|fault| fault.starts_with(&start)), "{start}\n{found:?}");
+    }
+}
+
+#[test]
+fn every_example_value_is_accepted() {
+    for entry in entries().iter().filter(|entry| entry.standing == Standing::Built) {
+        if let Err(found) = parse(&activated(entry, None)) {
+            // A certificate for a backend and its key are examples that need each other.
+            assert!(entry.key.contains(".tls_client_"), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn every_default_in_the_reference_is_the_parsers() {
+    let whole = config(REFERENCE);
+    let lines: Vec<&str> = REFERENCE.lines().collect();
+    let mut required = Vec::new();
+    let mut compared = 0;
+    for entry in entries() {
+        if !active(lines[entry.place]) {
+            continue;
+        }
+        match parse(&with(&[(entry.place, String::new())])) {
+            Ok((config, _)) => {
+                assert_eq!(config, whole, "{} is not the default", lines[entry.place]);
+                compared += 1;
+            }
+            Err(_) => required.push(generalized(entry.pattern)),
+        }
+    }
+    required.sort_unstable();
+    required.dedup();
+    let mut expected = REQUIRED.map(|key| key.to_string());
+    expected.sort_unstable();
+    assert_eq!(required, expected);
+    assert!(compared > 40, "{compared}");
+}
+
+/// The key with `*` for the protocol of a destination.
+fn generalized(pattern: &str) -> String {
+    match pattern.strip_prefix("destination.*.protocol.").and_then(|rest| rest.split_once('.')) {
+        Some((_, key)) => format!("destination.*.protocol.*.{key}"),
+        None => pattern.to_owned(),
+    }
+}
