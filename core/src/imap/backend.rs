@@ -15,7 +15,9 @@ use core::mem;
 
 use super::command::IdFields;
 use super::login::{Login, Way};
-use super::{Capabilities, Framing, Piece, Received, Sent, State, StatusText, Welcome, refusal_text};
+use super::{
+    Capabilities, Framing, Piece, Received, Sent, State, StatusText, Welcome, refusal_text,
+};
 use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
@@ -53,6 +55,7 @@ pub(crate) struct Backend {
     capabilities: Known,
     octets: usize,
     lines: u32,
+    asked: bool,
     introduced: bool,
 }
 
@@ -68,7 +71,9 @@ enum Phase {
     /// The login command is outstanding.
     Login,
     /// It was refused, perhaps because the remembered capabilities are out of date.
-    Recheck { refused: Verdict },
+    Recheck {
+        refused: Verdict,
+    },
     /// It was accepted; replies are still due.
     Settling(Welcome),
     Done,
@@ -133,6 +138,7 @@ impl Backend {
             capabilities,
             octets: 0,
             lines: 0,
+            asked: false,
             introduced: false,
         }
     }
@@ -150,10 +156,10 @@ impl Backend {
     /// The capabilities that had to be asked for and are worth remembering.
     pub(crate) fn learned(&self) -> Option<&[u8]> {
         match (&self.capabilities, self.settings.tls) {
-            (Known::Said(list), TlsMode::Implicit | TlsMode::Plain) => Some(list.as_bytes()),
-            (Known::Nothing | Known::Remembered(_), _) | (Known::Said(_), TlsMode::StartTls) => {
-                None
+            (Known::Said(list), TlsMode::Implicit | TlsMode::Plain) if self.asked => {
+                Some(list.as_bytes())
             }
+            (Known::Said(_) | Known::Nothing | Known::Remembered(_), _) => None,
         }
     }
 
@@ -229,7 +235,7 @@ impl Backend {
             Some(Reply::Tagged { sent, status, rest }) => match sent {
                 Tag::Id => self.take_id(),
                 Tag::StartTls => self.take_start_tls(status),
-                Tag::Capability => self.take_capability(status, out),
+                Tag::Capability => self.take_capability(out),
                 Tag::Login => self.take_verdict(status, rest, out),
             },
         };
@@ -288,6 +294,7 @@ impl Backend {
     fn ask_capability(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"C CAPABILITY\r\n");
         self.state.send(Sent::Capability);
+        self.asked = true;
     }
 
     /// Introduces the client and logs it in, in one write; or asks for capabilities first.
@@ -369,7 +376,9 @@ impl Backend {
         }
         self.state.received(Received::AuthContinue);
         if self.login.go_on(out) {
-            self.state.send(Sent::AuthContinue);
+            if self.state.awaits(Sent::Authenticate) {
+                self.state.send(Sent::AuthContinue);
+            }
             return Ok(BackendAsk::Nothing);
         }
         if !self.login.is_exchange() {
@@ -398,11 +407,7 @@ impl Backend {
         }
     }
 
-    fn take_capability(
-        &mut self,
-        status: Status,
-        out: &mut Vec<u8>,
-    ) -> Result<Ask, AttemptFault> {
+    fn take_capability(&mut self, out: &mut Vec<u8>) -> Result<Ask, AttemptFault> {
         self.state.answered(Sent::Capability);
         self.state.received(Received::Capability);
         match mem::replace(&mut self.phase, Phase::Done) {
@@ -415,8 +420,8 @@ impl Backend {
                 self.begin_login(out)
             }
             Phase::Recheck { refused } => self.try_other_way(refused, out),
+            // A backend that will not list them leaves the client to ask for itself.
             Phase::Settling(welcome) => {
-                debug_assert!(status != Status::Ok || welcome.capabilities.is_some() || true);
                 self.phase = Phase::Settling(welcome);
                 Ok(BackendAsk::Nothing)
             }
@@ -487,16 +492,14 @@ impl Backend {
 
     /// Hands the verdict out once nothing of ours is outstanding.
     fn settle(&mut self) -> Ask {
-        if !self.state.is_quiet() {
-            return BackendAsk::Nothing;
+        if let Phase::Settling(welcome) = &mut self.phase
+            && self.state.is_quiet()
+        {
+            let welcome = mem::take(welcome);
+            self.phase = Phase::Done;
+            return BackendAsk::Accepted(welcome);
         }
-        match mem::replace(&mut self.phase, Phase::Done) {
-            Phase::Settling(welcome) => BackendAsk::Accepted(welcome),
-            phase => {
-                self.phase = phase;
-                BackendAsk::Nothing
-            }
-        }
+        BackendAsk::Nothing
     }
 }
 

@@ -248,7 +248,8 @@ mod tests {
         for good in [&b"a1 NOOP"[..], b". NOOP", b"A]b NOOP"] {
             assert!(Command::parse(good).is_ok(), "{good:?}");
         }
-        for bad in [&b"+ NOOP"[..], b"* NOOP", b"a+b NOOP", b"a(1 NOOP", b"", b" a NOOP", b"a\x801 N"]
+        for bad in
+            [&b"+ NOOP"[..], b"* NOOP", b"a+b NOOP", b"a(1 NOOP", b"", b" a NOOP", b"a\x801 N"]
         {
             assert_eq!(Command::parse(bad).err(), Some(Malformed::Tag), "{bad:?}");
         }
@@ -270,8 +271,19 @@ mod tests {
     #[test]
     fn what_is_not_two_strings_is_no_login() {
         for bad in [
-            &b""[..], b" u", b" u ", b" u p x", b" u p ", b"  u p", br#" "\x" p"#, b" \"u p",
-            b" {1+}\r\naX p", b" ~{1+}\r\na p", b" u\xff p", b" {9}\r\nu p", b" (u) p",
+            &b""[..],
+            b" u",
+            b" u ",
+            b" u p x",
+            b" u p ",
+            b"  u p",
+            br#" "\x" p"#,
+            b" \"u p",
+            b" {1+}\r\naX p",
+            b" ~{1+}\r\na p",
+            b" u\xff p",
+            b" {9}\r\nu p",
+            b" (u) p",
         ] {
             assert_eq!(login_of(bad), None, "{bad:?}");
         }
@@ -285,7 +297,8 @@ mod tests {
         assert!(fields.pairs().eq(expected));
         assert_eq!(IdFields::parse(Arguments(b" nil")), Ok(IdFields::default()));
         assert_eq!(IdFields::parse(Arguments(b" ()")), Ok(IdFields::default()));
-        for bad in [&b""[..], b" (\"a\")", b" (())", b" (\"a\" \"b\"", b" (\"a\" \"b\") x", b" (a b)"]
+        for bad in
+            [&b""[..], b" (\"a\")", b" (())", b" (\"a\" \"b\"", b" (\"a\" \"b\") x", b" (a b)"]
         {
             assert_eq!(IdFields::parse(Arguments(bad)), Err(BadId), "{bad:?}");
         }

@@ -24,16 +24,16 @@ use crate::sasl::{Exchange, Login, Mechanism, Progress, SaslFault, decode_base64
 use crate::secret::Secret;
 
 /// Octets of one line of a command: ID may be long.
-pub const LINE_MAX: usize = 32768;
+pub(crate) const LINE_MAX: usize = 32768;
 
 /// Octets of a literal.
-pub const LITERAL_MAX: usize = 16384;
+pub(crate) const LITERAL_MAX: usize = 16384;
 
 /// Octets of a non-synchronising literal where LITERAL- is advertised (RFC 7888 §5).
-pub const LITERAL_MINUS_MAX: usize = 4096;
+pub(crate) const LITERAL_MINUS_MAX: usize = 4096;
 
 /// Literals of one command.
-pub const LITERALS_MAX: u32 = 64;
+pub(crate) const LITERALS_MAX: u32 = 64;
 
 /// The client's side of an IMAP login.
 #[derive(Debug)]
@@ -252,7 +252,8 @@ impl Frontend {
     }
 
     fn literal_max(&self) -> usize {
-        let minus = self.listener.advertise.iter().any(|token| token.eq_ignore_ascii_case("LITERAL-"));
+        let minus =
+            self.listener.advertise.iter().any(|token| token.eq_ignore_ascii_case("LITERAL-"));
         if minus { LITERAL_MINUS_MAX } else { LITERAL_MAX }
     }
 
@@ -473,7 +474,13 @@ impl Frontend {
     }
 
     /// Answers a command that is not served, and counts it; gives the reason to end, if it is one.
-    fn reject(&mut self, tag: &[u8], status: &str, text: &str, out: &mut Vec<u8>) -> Option<Reason> {
+    fn reject(
+        &mut self,
+        tag: &[u8],
+        status: &str,
+        text: &str,
+        out: &mut Vec<u8>,
+    ) -> Option<Reason> {
         out.extend_from_slice(tag);
         say(out, &[status, text]);
         self.count_bad_command(out)

@@ -242,7 +242,7 @@ impl Capabilities {
 }
 
 /// What a backend said when it accepted a login, ready to be said to the client.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Welcome {
     /// What the session may do from here on; unknown where the backend would not say.
     pub(crate) capabilities: Option<Capabilities>,
@@ -296,9 +296,7 @@ pub(crate) const fn refusal_text(refusal: Refusal) -> &'static str {
         Refusal::Configuration => "[SERVERBUG] Account is temporarily unavailable.",
         Refusal::Credentials => "[AUTHENTICATIONFAILED] Authentication failed.",
         Refusal::TlsNeeded => "[PRIVACYREQUIRED] TLS is required",
-        Refusal::Mechanism => {
-            "[CANNOT] Authentication mechanism is not available for this account"
-        }
+        Refusal::Mechanism => "[CANNOT] Authentication mechanism is not available for this account",
         Refusal::TooManyConnections => "[LIMIT] Too many connections",
         Refusal::TooManyAttempts => "Too many authentication failures",
         Refusal::BadCharacters => "[AUTHENTICATIONFAILED] Invalid credentials",

@@ -83,9 +83,8 @@ impl FileMap {
             let start = keys.len();
             keys.extend_from_slice(&normalize(key, form));
             let length = keys.len() - start;
-            let narrow = |number: usize| {
-                u32::try_from(number).map_err(|_| fault(MapFaultKind::TooLarge))
-            };
+            let narrow =
+                |number: usize| u32::try_from(number).map_err(|_| fault(MapFaultKind::TooLarge));
             entries.push((
                 Entry {
                     start: narrow(start)?,
@@ -96,7 +95,8 @@ impl FileMap {
             ));
         }
         entries.sort_by(|(a, _), (b, _)| a.key(&keys).cmp(b.key(&keys)));
-        if let Some(pair) = entries.windows(2).find(|pair| pair[0].0.key(&keys) == pair[1].0.key(&keys))
+        if let Some(pair) =
+            entries.windows(2).find(|pair| pair[0].0.key(&keys) == pair[1].0.key(&keys))
         {
             let line = pair[0].1.max(pair[1].1);
             let key = text_of(pair[0].0.key(&keys));
@@ -133,10 +133,12 @@ impl Entry {
     }
 }
 
+/// Identifier and destination of a line.
+type Fields<'a> = (&'a [u8], &'a [u8]);
+
 /// The two fields of a line; none of an empty line or a comment.
-fn fields(line: &[u8]) -> Result<Option<(&[u8], &[u8])>, MapFaultKind> {
-    let mut words =
-        line.split(|octet| octet.is_ascii_whitespace()).filter(|word| !word.is_empty());
+fn fields(line: &[u8]) -> Result<Option<Fields<'_>>, MapFaultKind> {
+    let mut words = line.split(|octet| octet.is_ascii_whitespace()).filter(|word| !word.is_empty());
     match (words.next(), words.next(), words.next()) {
         (None, ..) => Ok(None),
         (Some([b'#', ..]), ..) => Ok(None),
@@ -178,6 +180,9 @@ mod tests {
         assert_eq!(format!("{}", fault("a nwe")), "line 1: unknown destination \"nwe\"");
         assert_eq!(fault("a\n").kind, MapFaultKind::Shape);
         assert_eq!(fault("a new old\n").kind, MapFaultKind::Shape);
-        assert_eq!(format!("{}", fault("A new\nb old\na old\n")), "line 3: \"a\" is mapped more than once");
+        assert_eq!(
+            format!("{}", fault("A new\nb old\na old\n")),
+            "line 3: \"a\" is mapped more than once"
+        );
     }
 }

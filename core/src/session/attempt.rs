@@ -1,0 +1,328 @@
+//! One attempt to log in at a backend: connect, TLS, handshake, verdict.
+//!
+//! Everything the session does while a backend leg exists or is being made. Each attempt begins
+//! from nothing, and ends in a verdict or a fault; a fault may lead to the next attempt, within the
+//! listener's retries. The leg of a failed or refused attempt is hung up in the same step, so no
+//! byte of the client's can ever reach a backend that has not accepted it.
+
+use alloc::sync::Arc;
+
+use super::{Phase, Session};
+use crate::automaton::BackendAsk;
+use crate::close::{AttemptFault, ConnectFault, Refusal, State, TlsFault};
+use crate::config::{Destination, Endpoint, Forwarding, TlsMode};
+use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Step, Target, TlsRole};
+use crate::forward::{Identity, proxy_v2_header};
+use crate::imap::Welcome;
+use crate::imap::backend::{Backend, Introduction, Settings};
+use crate::relay::Relay;
+use crate::sasl::Login;
+use crate::secret::Secret;
+use crate::time::{Instant, Timer};
+
+/// A login on its way through attempts.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) login: Arc<Login>,
+    pub(super) destination: Arc<Destination>,
+    /// Attempts of this login that failed.
+    tried: u32,
+    /// The client has answered a challenge of the backend.
+    challenged: bool,
+    /// What is left of the attempt's time while it is the client's turn.
+    suspended: core::time::Duration,
+    facts: Option<BackendFacts>,
+}
+
+impl Attempt {
+    pub(super) const fn new(login: Arc<Login>, destination: Arc<Destination>) -> Self {
+        let suspended = core::time::Duration::ZERO;
+        Self { login, destination, tried: 0, challenged: false, suspended, facts: None }
+    }
+}
+
+impl Session {
+    pub(super) fn connect(&mut self, attempt: Attempt, now: Instant, out: &mut Outbox) {
+        let protocol = self.listener.protocol;
+        if attempt.destination.endpoint(protocol).is_none() {
+            return self.fail_attempt(attempt, AttemptFault::NoEndpoint, State::Connect, now, out);
+        }
+        self.clock.arm(Timer::Backend, now, self.listener.backend_timeout);
+        let destination = Arc::clone(&attempt.destination);
+        let tried = attempt.tried;
+        self.phase = Phase::Connect(attempt);
+        self.step(Step::Connect(Target { destination, protocol, tried }), out);
+    }
+
+    pub(super) fn connected(
+        &mut self,
+        mut attempt: Attempt,
+        facts: BackendFacts,
+        inbox: &mut Inbox,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        attempt.facts = Some(facts);
+        let destination = Arc::clone(&attempt.destination);
+        let Some(endpoint) = destination.endpoint(self.listener.protocol) else {
+            return self.fail_attempt(attempt, AttemptFault::NoEndpoint, State::Connect, now, out);
+        };
+        if endpoint.forwarding == Forwarding::Proxy {
+            out.backend.extend(proxy_v2_header(self.peer.client, self.peer.local));
+        }
+        if endpoint.tls == TlsMode::Implicit {
+            self.phase = Phase::BackendTls(attempt);
+            let role = TlsRole::Client(destination);
+            self.step(Step::StartTls(Leg::Backend, role), out);
+        } else {
+            self.begin_handshake(attempt, endpoint, inbox, now, out);
+        }
+    }
+
+    pub(super) fn backend_tls_up(
+        &mut self,
+        attempt: Attempt,
+        inbox: &mut Inbox,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        let destination = Arc::clone(&attempt.destination);
+        match destination.endpoint(self.listener.protocol) {
+            Some(endpoint) => self.begin_handshake(attempt, endpoint, inbox, now, out),
+            None => {
+                self.fail_attempt(attempt, AttemptFault::NoEndpoint, State::BackendTls, now, out);
+            }
+        }
+    }
+
+    fn begin_handshake(
+        &mut self,
+        mut attempt: Attempt,
+        endpoint: &Endpoint,
+        inbox: &mut Inbox,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        let identity = (endpoint.forwarding == Forwarding::Xclient)
+            .then(|| self.introduction(attempt.destination.proxy_ttl));
+        let remembered = attempt.facts.as_mut().and_then(|facts| facts.remembered.take());
+        let settings = Settings { tls: endpoint.tls, identity, remembered };
+        let backend = Backend::new(Arc::clone(&attempt.login), settings);
+        self.phase = Phase::Backend(attempt, backend);
+        self.feed_backend(inbox, now, out);
+    }
+
+    fn introduction(&self, ttl: u8) -> Introduction {
+        let identity = Identity {
+            client: self.peer.client,
+            local: self.peer.local,
+            ttl: ttl.saturating_sub(1),
+            session: self.id,
+            client_tls: self.client_tls.is_some(),
+            server_name: self.client_tls.as_ref().and_then(|facts| facts.server_name.clone()),
+        };
+        Introduction { client: self.frontend.id().clone(), proxy: identity.id_fields() }
+    }
+
+    /// Lets the backend automaton eat what is there.
+    pub(super) fn feed_backend(&mut self, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
+        while let Phase::Backend(_, backend) = &mut self.phase {
+            let advance = backend.advance(&inbox.backend, &mut out.backend);
+            inbox.backend.drain(..advance.eaten);
+            match advance.ask {
+                BackendAsk::More => return,
+                BackendAsk::Nothing => {}
+                ask @ (BackendAsk::StartTls
+                | BackendAsk::Challenge(_)
+                | BackendAsk::Accepted(_)
+                | BackendAsk::Refused(_)
+                | BackendAsk::Fault(_)) => return self.follow(ask, inbox, now, out),
+            }
+        }
+    }
+
+    fn follow(
+        &mut self,
+        ask: BackendAsk<Welcome>,
+        inbox: &mut Inbox,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        let Phase::Backend(attempt, backend) = self.take_phase() else { return };
+        match ask {
+            BackendAsk::More | BackendAsk::Nothing => self.phase = Phase::Backend(attempt, backend),
+            BackendAsk::StartTls => {
+                let role = TlsRole::Client(Arc::clone(&attempt.destination));
+                self.phase = Phase::Backend(attempt, backend);
+                self.step(Step::StartTls(Leg::Backend, role), out);
+            }
+            BackendAsk::Challenge(challenge) => {
+                self.challenge(attempt, backend, &challenge, inbox, now, out);
+            }
+            BackendAsk::Accepted(welcome) => self.hand_off(&attempt, &backend, &welcome, now, out),
+            BackendAsk::Refused(line) => {
+                self.note_handshake(&attempt, &backend, out);
+                self.hang_up(out);
+                let passed_on = (!attempt.destination.hide_auth_errors).then_some(&line[..]);
+                self.refuse(&attempt.login, Refusal::Credentials, passed_on, now, out);
+            }
+            BackendAsk::Fault(fault) => self.fail_handshake(attempt, &backend, fault, now, out),
+        }
+    }
+
+    /// Passes a challenge on: it is the client's turn, on the client's time.
+    fn challenge(
+        &mut self,
+        mut attempt: Attempt,
+        backend: Backend,
+        challenge: &Secret,
+        inbox: &mut Inbox,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        attempt.challenged = true;
+        attempt.suspended = self.clock.disarm(now);
+        self.clock.login_ends();
+        self.clock.client_turn(now);
+        self.frontend.challenge(challenge.expose(), &mut out.client);
+        self.phase = Phase::Challenged(attempt, backend);
+        self.feed_client(inbox, now, out);
+    }
+
+    /// The client's answer goes to the backend, whose time runs again.
+    pub(super) fn respond(&mut self, response: &Secret, now: Instant, out: &mut Outbox) {
+        debug_assert!(matches!(self.phase, Phase::Challenged(..)), "an answer without a challenge");
+        if let Phase::Challenged(attempt, mut backend) = self.take_phase() {
+            backend.respond(response, &mut out.backend);
+            self.clock.proxy_turn(now);
+            self.clock.arm(Timer::Backend, now, attempt.suspended);
+            self.phase = Phase::Backend(attempt, backend);
+        }
+    }
+
+    fn hand_off(
+        &mut self,
+        attempt: &Attempt,
+        backend: &Backend,
+        welcome: &Welcome,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        self.note_handshake(attempt, backend, out);
+        self.frontend.accept(welcome, &mut out.client);
+        out.notes.push(Note::LoginAccepted {
+            user: attempt.login.user().unwrap_or_default().to_vec(),
+            mechanism: attempt.login.mechanism,
+            destination: Arc::clone(&attempt.destination),
+        });
+        let relay = Relay::new(self.started, now, self.listener.bridge_idle, self.client_eof);
+        self.step(Step::Splice(relay), out);
+        self.phase = Phase::Over;
+    }
+
+    /// What the handshake taught, for whoever keeps such things.
+    fn note_handshake(&self, attempt: &Attempt, backend: &Backend, out: &mut Outbox) {
+        let destination = &attempt.destination;
+        if backend.left_out_identity() {
+            out.notes.push(Note::ForwardingNotOffered(Arc::clone(destination)));
+        }
+        if let Some(list) = backend.learned() {
+            let (destination, capabilities) = (Arc::clone(destination), Arc::from(list));
+            out.notes.push(Note::Learned { destination, capabilities });
+        }
+    }
+
+    pub(super) fn connect_failed(
+        &mut self,
+        attempt: Attempt,
+        fault: ConnectFault,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        self.fail_attempt(attempt, AttemptFault::Connect(fault), State::Connect, now, out);
+    }
+
+    pub(super) fn backend_tls_failed(
+        &mut self,
+        attempt: Attempt,
+        fault: TlsFault,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        self.fail_attempt(attempt, AttemptFault::Tls(fault), State::BackendTls, now, out);
+    }
+
+    /// Something happened to the backend leg, or its time is up.
+    pub(super) fn fail_backend(&mut self, fault: AttemptFault, now: Instant, out: &mut Outbox) {
+        match self.take_phase() {
+            Phase::Connect(attempt) => {
+                self.fail_attempt(attempt, fault, State::Connect, now, out);
+            }
+            Phase::BackendTls(attempt) => {
+                self.fail_attempt(attempt, fault, State::BackendTls, now, out);
+            }
+            Phase::Backend(attempt, backend) | Phase::Challenged(attempt, backend) => {
+                self.fail_handshake(attempt, &backend, fault, now, out);
+            }
+            phase @ (Phase::Admit
+            | Phase::ClientTls(_)
+            | Phase::Dialogue
+            | Phase::Lookup(_)
+            | Phase::Over) => self.phase = phase,
+        }
+    }
+
+    fn fail_handshake(
+        &mut self,
+        attempt: Attempt,
+        backend: &Backend,
+        fault: AttemptFault,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        let state = State::Imap(backend.state());
+        let final_word = backend.credentials_sent() && !fault.may_repeat(true);
+        if final_word || attempt.challenged {
+            self.give_up(&attempt, fault, state, now, out);
+        } else {
+            self.fail_attempt(attempt, fault, state, now, out);
+        }
+    }
+
+    /// An attempt failed before the credentials mattered: once more, if that may help.
+    fn fail_attempt(
+        &mut self,
+        mut attempt: Attempt,
+        fault: AttemptFault,
+        state: State,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        if !fault.may_repeat(false) || attempt.tried >= self.listener.connect_retries {
+            return self.give_up(&attempt, fault, state, now, out);
+        }
+        self.note_failure(&attempt, fault, state, out);
+        self.hang_up(out);
+        attempt.tried += 1;
+        attempt.facts = None;
+        self.connect(attempt, now, out);
+    }
+
+    fn give_up(
+        &mut self,
+        attempt: &Attempt,
+        fault: AttemptFault,
+        state: State,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        self.note_failure(attempt, fault, state, out);
+        self.hang_up(out);
+        self.refuse(&attempt.login, fault.refusal(), None, now, out);
+    }
+
+    fn note_failure(&self, attempt: &Attempt, fault: AttemptFault, state: State, out: &mut Outbox) {
+        let destination = Arc::clone(&attempt.destination);
+        out.notes.push(Note::AttemptFailed { destination, fault, state });
+    }
+}

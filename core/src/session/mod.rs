@@ -1,0 +1,491 @@
+//! One client's session, from accept to hand-off.
+//!
+//! The session introduces a protocol's two automata to each other: it asks for what they need
+//! (TLS, a route, a connection), carries a login from one to the other, and keeps the time. It
+//! knows no grammar. It is the control plane and may be careful; when bytes begin to pass it is
+//! over, and what is left to decide is a [`crate::Relay`].
+//!
+//! Invariants: at most one step is outstanding; a backend leg exists only in the phases that hold
+//! an [`Attempt`]; nothing is eaten while it is not that side's turn. Read next: `attempt.rs` for
+//! the backend's side, `clock.rs` for the timers.
+
+mod attempt;
+mod clock;
+
+use alloc::sync::Arc;
+use core::mem;
+
+use zeroize::Zeroize;
+
+use self::attempt::Attempt;
+use self::clock::Clock;
+use crate::automaton::FrontendAsk;
+use crate::close::{AttemptFault, By, Close, LegFault, Reason, Refusal, State, TlsFault};
+use crate::config::{Listener, TlsMode};
+use crate::contract::{
+    Answer, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route, Routing, Seed,
+    SessionId, Step, Ticket, TlsFacts, TlsRole,
+};
+use crate::imap::backend::Backend;
+use crate::imap::frontend::Frontend;
+use crate::line::{BACKEND_LINE_MAX, OUTBOX_FULL};
+use crate::route;
+use crate::sasl::Login;
+use crate::time::{Expiry, Instant, Timer};
+
+/// One client's session, from accept to hand-off or end.
+#[derive(Debug)]
+pub struct Session {
+    listener: Arc<Listener>,
+    peer: Peer,
+    id: SessionId,
+    started: Instant,
+    clock: Clock,
+    last_ticket: u32,
+    outstanding: Option<Ticket>,
+    frontend: Frontend,
+    phase: Phase,
+    client_tls: Option<TlsFacts>,
+    client_eof: bool,
+    draining: bool,
+    /// Octets left in the inbox by the last call.
+    held_client: usize,
+    held_backend: usize,
+}
+
+/// What the session waits for.
+#[derive(Debug)]
+enum Phase {
+    /// The driver's word that there is room.
+    Admit,
+    /// A handshake with the client.
+    ClientTls(Opening),
+    /// The client.
+    Dialogue,
+    /// A route.
+    Lookup(Arc<Login>),
+    /// A connection.
+    Connect(Attempt),
+    /// Implicit TLS with the backend.
+    BackendTls(Attempt),
+    /// The backend.
+    Backend(Attempt, Backend),
+    /// The client's answer to a challenge of the backend.
+    Challenged(Attempt, Backend),
+    /// Nothing any more.
+    Over,
+}
+
+/// Where a handshake with the client stands in the dialogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// Before the greeting.
+    Implicit,
+    /// After STARTTLS.
+    Upgrade,
+}
+
+impl Session {
+    /// Begins a session for an accepted connection.
+    pub fn accept(
+        listener: Arc<Listener>,
+        peer: Peer,
+        seed: Seed,
+        now: Instant,
+        out: &mut Outbox,
+    ) -> Self {
+        let mut session = Self {
+            clock: Clock::new(listener.preauth_timeout),
+            frontend: Frontend::new(Arc::clone(&listener)),
+            listener,
+            peer,
+            id: SessionId(seed.0),
+            started: now,
+            last_ticket: 0,
+            outstanding: None,
+            phase: Phase::Admit,
+            client_tls: None,
+            client_eof: false,
+            draining: false,
+            held_client: 0,
+            held_backend: 0,
+        };
+        let Peer { client, local } = peer;
+        let address = client.ip().to_canonical();
+        let allow = &session.listener.allow;
+        if allow.is_empty() || allow.iter().any(|range| range.contains(address)) {
+            session.step(Step::Admit(ClientFacts { client, local }), out);
+        } else {
+            session.end(By::Proxy, Reason::NotAllowed, now, out);
+        }
+        session
+    }
+
+    /// Takes one fact.
+    pub fn handle(&mut self, event: Event, now: Instant, inbox: &mut Inbox, out: &mut Outbox) {
+        debug_assert!(out.step.is_none(), "the last step was taken");
+        match event {
+            Event::Bytes => self.feed(inbox, now, out),
+            Event::Eof(Leg::Client) => {
+                self.client_eof = true;
+                self.feed(inbox, now, out);
+            }
+            Event::Eof(Leg::Backend) => {
+                self.feed(inbox, now, out);
+                self.backend_gone(AttemptFault::Eof, now, out);
+            }
+            Event::Lost(Leg::Client, fault) => self.client_lost(fault, now, out),
+            Event::Lost(Leg::Backend, fault) => {
+                self.backend_gone(AttemptFault::Lost(fault), now, out);
+            }
+            Event::Answer(ticket, answer) => {
+                if self.outstanding == Some(ticket) {
+                    self.outstanding = None;
+                    self.answer(answer, inbox, now, out);
+                }
+            }
+            Event::Timeout => self.time_passed(now, out),
+            Event::Drain => {
+                self.draining = true;
+                self.end_if_draining(now, out);
+            }
+            Event::Kicked => {
+                self.send_away(Refusal::Kicked, By::Operator, Reason::Kicked, now, out)
+            }
+        }
+        // An outcome on one leg may let the other go on: a refusal, the client's next command.
+        if self.outstanding.is_none() && out.step.is_none() {
+            self.feed(inbox, now, out);
+        }
+        self.held_client = inbox.client.len();
+        self.held_backend = inbox.backend.len();
+        debug_assert!(
+            out.backend.is_empty() || !out.hang_up,
+            "nothing is said to a leg that is hung up"
+        );
+    }
+
+    /// When [`Event::Timeout`] is due, and which timer that is.
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        match self.phase {
+            Phase::Over => None,
+            Phase::Admit
+            | Phase::ClientTls(_)
+            | Phase::Dialogue
+            | Phase::Lookup(_)
+            | Phase::Connect(_)
+            | Phase::BackendTls(_)
+            | Phase::Backend(..)
+            | Phase::Challenged(..) => self.clock.next(),
+        }
+    }
+
+    /// Octets worth reading now from a leg; 0: leave them in the kernel.
+    pub fn room(&self, leg: Leg) -> usize {
+        match leg {
+            Leg::Client => self.frontend.allowance().saturating_sub(self.held_client),
+            Leg::Backend => BACKEND_LINE_MAX.saturating_sub(self.held_backend),
+        }
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        match &self.phase {
+            Phase::Admit => State::Admit,
+            Phase::ClientTls(_) => State::ClientTls,
+            Phase::Dialogue => State::Preauth,
+            Phase::Lookup(_) => State::Lookup,
+            Phase::Connect(_) => State::Connect,
+            Phase::BackendTls(_) => State::BackendTls,
+            Phase::Backend(_, backend) | Phase::Challenged(_, backend) => {
+                State::Imap(backend.state())
+            }
+            Phase::Over => State::Relay,
+        }
+    }
+
+    /// Lets whoever's turn it is eat what is there.
+    fn feed(&mut self, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
+        if self.outstanding.is_some() || out.step.is_some() {
+            return;
+        }
+        match &self.phase {
+            Phase::Dialogue | Phase::Challenged(..) => self.feed_client(inbox, now, out),
+            Phase::Backend(..) => self.feed_backend(inbox, now, out),
+            Phase::Admit
+            | Phase::ClientTls(_)
+            | Phase::Lookup(_)
+            | Phase::Connect(_)
+            | Phase::BackendTls(_)
+            | Phase::Over => {}
+        }
+    }
+
+    fn feed_client(&mut self, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
+        let mut eaten = 0;
+        while matches!(self.phase, Phase::Dialogue | Phase::Challenged(..)) {
+            if out.client.len() >= OUTBOX_FULL {
+                out.again = true;
+                break;
+            }
+            let advance = self.frontend.advance(&inbox.client[eaten..], &mut out.client);
+            eaten += advance.eaten;
+            match advance.ask {
+                FrontendAsk::More => {
+                    if self.client_eof {
+                        self.end(By::Client, Reason::Eof, now, out);
+                    }
+                    break;
+                }
+                FrontendAsk::Nothing => {}
+                FrontendAsk::StartTls => {
+                    self.begin_client_tls(Opening::Upgrade, now, out);
+                    break;
+                }
+                FrontendAsk::Login(login) => self.look_up(login, now, out),
+                FrontendAsk::Respond(response) => self.respond(&response, now, out),
+                FrontendAsk::Cancel => {
+                    self.hang_up(out);
+                    self.clock.disarm(now);
+                    self.phase = Phase::Dialogue;
+                }
+                FrontendAsk::Close(by, reason) => self.end(by, reason, now, out),
+            }
+        }
+        // Passwords stood there.
+        inbox.client[..eaten].zeroize();
+        inbox.client.drain(..eaten);
+    }
+
+    fn look_up(&mut self, login: Login, now: Instant, out: &mut Outbox) {
+        let login = Arc::new(login);
+        self.clock.proxy_turn(now);
+        self.clock.login_begins(now, self.listener.working_interval);
+        let Ok(identifier) = route::identifier(&login, &self.listener) else {
+            return self.refuse(&login, Refusal::BadCharacters, None, now, out);
+        };
+        self.clock.arm(Timer::Lookup, now, self.listener.lookup_timeout);
+        let query = Query {
+            identifier,
+            protocol: self.listener.protocol,
+            mechanism: login.mechanism,
+            client: self.peer.client,
+        };
+        self.phase = Phase::Lookup(login);
+        self.step(Step::Lookup(query), out);
+    }
+
+    fn answer(&mut self, answer: Answer, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
+        match (self.take_phase(), answer) {
+            (Phase::Admit, Answer::Admitted(Ok(()))) => self.admitted(now, out),
+            (Phase::Admit, Answer::Admitted(Err(refusal))) => self.turn_away(refusal, now, out),
+            (Phase::ClientTls(opening), Answer::TlsUp(facts)) => {
+                self.client_tls_up(opening, facts, now, out);
+            }
+            (phase @ Phase::ClientTls(_), Answer::TlsFailed(fault)) => {
+                self.phase = phase;
+                self.client_tls_failed(fault, now, out);
+            }
+            (Phase::Lookup(login), Answer::Routed(Routing::Found(Route { destination }))) => {
+                self.connect(Attempt::new(login, destination), now, out);
+            }
+            (Phase::Lookup(login), Answer::Routed(Routing::Unavailable)) => {
+                self.refuse(&login, Refusal::Unavailable, None, now, out);
+            }
+            (Phase::Connect(attempt), Answer::Connected(facts)) => {
+                self.connected(attempt, facts, inbox, now, out);
+            }
+            (Phase::Connect(attempt), Answer::ConnectFailed(fault)) => {
+                self.connect_failed(attempt, fault, now, out);
+            }
+            (Phase::BackendTls(attempt), Answer::TlsUp(_)) => {
+                self.backend_tls_up(attempt, inbox, now, out);
+            }
+            (Phase::BackendTls(attempt), Answer::TlsFailed(fault)) => {
+                self.backend_tls_failed(attempt, fault, now, out);
+            }
+            (Phase::Backend(attempt, mut backend), Answer::TlsUp(_)) => {
+                backend.tls_up(&mut out.backend);
+                self.phase = Phase::Backend(attempt, backend);
+            }
+            (phase @ Phase::Backend(..), Answer::TlsFailed(fault)) => {
+                self.phase = phase;
+                self.fail_backend(AttemptFault::Tls(fault), now, out);
+            }
+            (phase, answer) => {
+                debug_assert!(false, "{answer:?} answers no step of this phase");
+                self.phase = phase;
+            }
+        }
+    }
+
+    fn admitted(&mut self, now: Instant, out: &mut Outbox) {
+        if self.listener.tls == TlsMode::Implicit {
+            self.begin_client_tls(Opening::Implicit, now, out);
+        } else {
+            self.greet(now, out);
+        }
+    }
+
+    /// There is no room. Without TLS yet, where TLS is due, nothing can be said.
+    fn turn_away(&mut self, refusal: Refusal, now: Instant, out: &mut Outbox) {
+        self.phase = Phase::Admit;
+        if self.listener.tls != TlsMode::Implicit {
+            self.frontend.goodbye(refusal, &mut out.client);
+        }
+        self.end(By::Proxy, Reason::TooManyConnections, now, out);
+    }
+
+    fn greet(&mut self, now: Instant, out: &mut Outbox) {
+        self.frontend.greet(&mut out.client);
+        self.clock.client_turn(now);
+        self.phase = Phase::Dialogue;
+        self.end_if_draining(now, out);
+    }
+
+    fn begin_client_tls(&mut self, opening: Opening, now: Instant, out: &mut Outbox) {
+        self.clock.proxy_turn(now);
+        self.clock.arm(Timer::TlsClient, now, self.listener.preauth_timeout);
+        self.phase = Phase::ClientTls(opening);
+        self.step(Step::StartTls(Leg::Client, TlsRole::Server), out);
+    }
+
+    fn client_tls_up(&mut self, opening: Opening, facts: TlsFacts, now: Instant, out: &mut Outbox) {
+        self.clock.disarm(now);
+        self.client_tls = Some(facts);
+        self.frontend.tls_up();
+        match opening {
+            Opening::Implicit => self.greet(now, out),
+            Opening::Upgrade => {
+                self.clock.client_turn(now);
+                self.phase = Phase::Dialogue;
+                self.end_if_draining(now, out);
+            }
+        }
+    }
+
+    fn client_tls_failed(&mut self, fault: TlsFault, now: Instant, out: &mut Outbox) {
+        self.end(By::Client, Reason::Tls(fault), now, out);
+    }
+
+    /// The login failed; the client may try again.
+    fn refuse(
+        &mut self,
+        login: &Login,
+        refusal: Refusal,
+        passed_on: Option<&[u8]>,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        out.notes.push(Note::LoginRefused {
+            user: login.user().unwrap_or_default().to_vec(),
+            mechanism: login.mechanism,
+            refusal,
+        });
+        self.clock.disarm(now);
+        self.clock.login_ends();
+        self.clock.client_turn(now);
+        self.phase = Phase::Dialogue;
+        match self.frontend.refuse(refusal, passed_on, &mut out.client) {
+            Some(reason) => self.end(By::Proxy, reason, now, out),
+            None => self.end_if_draining(now, out),
+        }
+    }
+
+    fn client_lost(&mut self, fault: LegFault, now: Instant, out: &mut Outbox) {
+        self.end(By::Client, Reason::Lost(fault), now, out);
+    }
+
+    /// The backend leg ended by itself. Where none is in use the news is stale.
+    fn backend_gone(&mut self, fault: AttemptFault, now: Instant, out: &mut Outbox) {
+        if out.step.is_none() {
+            self.fail_backend(fault, now, out);
+        }
+    }
+
+    fn time_passed(&mut self, now: Instant, out: &mut Outbox) {
+        let Some((due, timer)) = self.poll_timeout() else { return };
+        if due > now {
+            return;
+        }
+        match timer.expiry() {
+            Expiry::Goodbye(None) => self.end(By::Proxy, Reason::Timeout(timer), now, out),
+            Expiry::Goodbye(Some(refusal)) => {
+                self.send_away(refusal, By::Proxy, Reason::Timeout(timer), now, out);
+            }
+            Expiry::Refuse(refusal) => {
+                if let Phase::Lookup(login) = &self.phase {
+                    let login = Arc::clone(login);
+                    self.outstanding = None;
+                    self.refuse(&login, refusal, None, now, out);
+                }
+            }
+            Expiry::FailAttempt => {
+                self.outstanding = None;
+                self.fail_backend(AttemptFault::TimedOut, now, out);
+            }
+            Expiry::SignOfLife => {
+                self.clock.worked();
+                self.frontend.working(&mut out.client);
+            }
+        }
+    }
+
+    /// A login in flight may finish; where the client could only begin something, it ends.
+    fn end_if_draining(&mut self, now: Instant, out: &mut Outbox) {
+        if self.draining && matches!(self.phase, Phase::Dialogue) {
+            self.send_away(Refusal::ShuttingDown, By::Operator, Reason::Drain, now, out);
+        } else if self.draining && matches!(self.phase, Phase::Admit) {
+            self.end(By::Operator, Reason::Drain, now, out);
+        }
+    }
+
+    /// Says goodbye, where the client can hear it, and ends.
+    fn send_away(
+        &mut self,
+        refusal: Refusal,
+        by: By,
+        reason: Reason,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        match self.phase {
+            Phase::Admit | Phase::ClientTls(_) | Phase::Over => {}
+            Phase::Dialogue
+            | Phase::Lookup(_)
+            | Phase::Connect(_)
+            | Phase::BackendTls(_)
+            | Phase::Backend(..)
+            | Phase::Challenged(..) => self.frontend.goodbye(refusal, &mut out.client),
+        }
+        self.end(by, reason, now, out);
+    }
+
+    fn end(&mut self, by: By, reason: Reason, now: Instant, out: &mut Outbox) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
+        let close = Close { by, reason, state: self.state(), after: now.since(self.started) };
+        out.backend.clear();
+        self.phase = Phase::Over;
+        self.step(Step::Close(close), out);
+    }
+
+    /// Drops the backend leg; what was to be said to it is void.
+    fn hang_up(&mut self, out: &mut Outbox) {
+        out.backend.clear();
+        out.hang_up = true;
+        self.outstanding = None;
+    }
+
+    fn step(&mut self, step: Step, out: &mut Outbox) {
+        self.last_ticket = self.last_ticket.wrapping_add(1);
+        let ticket = Ticket(self.last_ticket);
+        self.outstanding = Some(ticket);
+        out.step = Some((ticket, step));
+    }
+
+    fn take_phase(&mut self) -> Phase {
+        mem::replace(&mut self.phase, Phase::Over)
+    }
+}
