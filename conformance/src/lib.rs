@@ -1,1 +1,4 @@
-//! placeholder
+//! How Gatepost is proved: byte scripts and their runners.
+#![forbid(unsafe_code)]
+
+pub mod script;

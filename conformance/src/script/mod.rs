@@ -1,0 +1,24 @@
+//! Byte scripts: one timeline of a session as text, and the runners that play it.
+//!
+//! A script says what comes in and every byte and step that must come out; the grammar stands in
+//! `conformance/scripts/README.md`. [`Script`] is one that was read, [`core_run`] plays it on the
+//! core alone, at every cut of its input. A runner prints what came out as [`Emission`]s, and
+//! `compare` judges them; nothing else does.
+//!
+//! Not here: the scripts, and anything that knows what a protocol means.
+//! Read next: `parse` (lines), `header` (configuration), `core_run` (the reference driver),
+//! `suite` (all scripts, all cuts).
+
+mod bless;
+mod compare;
+mod core_run;
+mod cuts;
+mod header;
+mod parse;
+mod pump;
+mod steps;
+mod suite;
+mod text;
+mod timeline;
+
+pub use suite::{Outcome, run};

@@ -1,0 +1,190 @@
+//! What a script consists of, once it is read.
+//!
+//! Inputs and the proxy's lines alternate in [`Block`]s. [`Emission`] is the one form in which
+//! the proxy's lines are kept, whether a person wrote them or a run produced them, so that both
+//! can be compared and printed alike.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatepost_core::config::{Destination, Listener};
+use gatepost_core::{ConnectFault, Leg, LegFault, Peer, Refusal, TlsFacts, TlsFault};
+
+use super::text::printed;
+
+/// A script that was read.
+#[derive(Debug)]
+pub(super) struct Script {
+    /// Where it lies.
+    pub(super) path: PathBuf,
+    /// Its lines, for rewriting.
+    pub(super) lines: Vec<String>,
+    pub(super) listener: Arc<Listener>,
+    pub(super) routes: Routes,
+    pub(super) skips: Vec<Skip>,
+    /// At least one; the first input of the first is [`World::Client`].
+    pub(super) blocks: Vec<Block>,
+}
+
+/// Where accounts live.
+#[derive(Debug)]
+pub(super) struct Routes {
+    pub(super) named: Vec<(Vec<u8>, Arc<Destination>)>,
+    pub(super) default: Arc<Destination>,
+}
+
+impl Routes {
+    /// The route of an identifier, or everybody else's.
+    pub(super) fn find(&self, identifier: Option<&[u8]>) -> &Arc<Destination> {
+        let named = self.named.iter().find(|(name, _)| Some(name.as_slice()) == identifier);
+        named.map_or(&self.default, |(_, destination)| destination)
+    }
+}
+
+/// A place where a script is not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Skip {
+    pub(super) place: Place,
+    pub(super) reason: String,
+}
+
+/// Where scripts run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The core alone.
+    Core,
+    /// The mio server over loopback sockets.
+    Mio,
+}
+
+/// Consecutive inputs, and what must come of them.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    pub(super) inputs: Vec<Input>,
+    pub(super) expected: Vec<Expected>,
+    /// The line of its last input, counted from 1; the proxy's lines stand below it.
+    pub(super) inputs_end: usize,
+}
+
+/// One input.
+#[derive(Debug)]
+pub(super) struct Input {
+    /// Its (first) line, counted from 1.
+    pub(super) line: usize,
+    pub(super) what: What,
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub(super) enum What {
+    /// One chunk: consecutive lines of one side.
+    Bytes(Leg, Vec<u8>),
+    World(World),
+}
+
+/// What happens around the proxy.
+#[derive(Debug, Clone)]
+pub(super) enum World {
+    Client {
+        peer: Peer,
+        refused: Option<Refusal>,
+    },
+    Answer(Reply),
+    /// With the ticket of an earlier step of its kind.
+    Late(Reply),
+    Pass(Duration),
+    Eof(Leg),
+    Lost(Leg, LegFault),
+    Drain,
+    Kicked,
+}
+
+/// An answer to a step.
+#[derive(Debug, Clone)]
+pub(super) enum Reply {
+    TlsUp(Leg, TlsFacts),
+    TlsFailed(Leg, TlsFault),
+    /// Of that user, or of whoever was asked for.
+    Found(Option<Vec<u8>>),
+    Unavailable,
+    Connected {
+        remembered: Option<Vec<u8>>,
+    },
+    ConnectFailed(ConnectFault),
+}
+
+/// One line of the proxy's.
+#[derive(Debug)]
+pub(super) struct Expected {
+    /// Counted from 1.
+    pub(super) line: usize,
+    pub(super) what: Emission,
+}
+
+/// What the proxy did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Emission {
+    Sent(Leg, Vec<u8>),
+    Did(Deed),
+}
+
+/// What the proxy did beside sending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Deed {
+    StartTls(Leg),
+    Lookup(Option<Vec<u8>>),
+    /// `HOST:PORT`.
+    Connect(String),
+    HangUp,
+    Splice,
+    Eof(Leg),
+    /// As [`gatepost_core::Close`] prints.
+    Close(String),
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StartTls(leg) => write!(f, "starttls {leg}"),
+            Self::Lookup(None) => f.write_str("lookup -"),
+            Self::Lookup(Some(identifier)) => write!(f, "lookup {}", printed(identifier)),
+            Self::Connect(place) => write!(f, "connect {place}"),
+            Self::HangUp => f.write_str("hang up"),
+            Self::Splice => f.write_str("splice"),
+            Self::Eof(leg) => write!(f, "eof {leg}"),
+            Self::Close(close) => write!(f, "close {close}"),
+        }
+    }
+}
+
+/// What is wrong, and at which line of a script, counted from 1.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    pub(super) line: usize,
+    pub(super) problem: String,
+}
+
+impl Fault {
+    pub(super) fn new(line: usize, problem: impl Into<String>) -> Self {
+        Self { line, problem: problem.into() }
+    }
+}
+
+/// A position for each leg, in arrays.
+pub(super) const fn index(leg: Leg) -> usize {
+    match leg {
+        Leg::Client => 0,
+        Leg::Backend => 1,
+    }
+}
+
+/// An address and port as `P: connect` prints it.
+pub(super) fn place(destination: &Destination, port: u16) -> String {
+    match destination.host.parse::<std::net::Ipv6Addr>() {
+        Ok(address) => SocketAddr::from((address, port)).to_string(),
+        Err(_) => format!("{}:{port}", destination.host),
+    }
+}
