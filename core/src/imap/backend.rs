@@ -335,7 +335,7 @@ impl Backend {
             return Some(Reply::Continuation(text.strip_prefix(b" ").unwrap_or(text)));
         }
         let (tag, rest) = first_word(line);
-        let sent = match tag {
+        let sent = match tag.to_ascii_uppercase().as_slice() {
             b"*" => return Some(Reply::Untagged(rest)),
             b"I" if self.state.awaits(Sent::Id) => Tag::Id,
             b"S" if self.state.awaits(Sent::StartTls) => Tag::StartTls,
@@ -375,8 +375,11 @@ impl Backend {
             return Err(AttemptFault::Protocol);
         }
         self.state.received(Received::AuthContinue);
+        let authenticates = !self.state.awaits(Sent::Login);
+        self.state.answered(Sent::Authenticate);
+        self.state.answered(Sent::AuthContinue);
         if self.login.go_on(out) {
-            if self.state.awaits(Sent::Authenticate) {
+            if authenticates {
                 self.state.send(Sent::AuthContinue);
             }
             return Ok(BackendAsk::Nothing);
@@ -384,7 +387,6 @@ impl Backend {
         if !self.login.is_exchange() {
             return Err(AttemptFault::Protocol);
         }
-        self.state.answered(Sent::AuthContinue);
         decode_base64(text).map(BackendAsk::Challenge).map_err(|_| AttemptFault::Protocol)
     }
 
@@ -434,14 +436,13 @@ impl Backend {
     /// The remembered list may have led to the refusal: if today's list leads to another way, that
     /// one is gone; if not, the refusal stands.
     fn try_other_way(&mut self, refused: Verdict, out: &mut Vec<u8>) -> Result<Ask, AttemptFault> {
-        let way = self.capabilities.said().and_then(|list| self.login.choose(list).ok());
-        match way.filter(|way| !self.login.went(*way)) {
-            Some(way) => {
-                self.write_login(way, out);
-                Ok(BackendAsk::Nothing)
-            }
-            None => refused.deliver(),
+        let Some(list) = self.capabilities.said() else { return refused.deliver() };
+        let way = self.login.choose(list)?;
+        if self.login.went(way) {
+            return refused.deliver();
         }
+        self.write_login(way, out);
+        Ok(BackendAsk::Nothing)
     }
 
     fn take_verdict(
@@ -477,7 +478,10 @@ impl Backend {
     /// The login is accepted. A client is shown only what the backend lists from here on.
     fn welcome(&mut self, reply: StatusText<'_>, out: &mut Vec<u8>) {
         let said = reply.capabilities();
-        let code = reply.code.filter(|_| said.is_none()).map(|code| [b"[", code, b"]"].concat());
+        let code = reply
+            .code
+            .filter(|_| said.is_none() && !reply.is("REFERRAL"))
+            .map(|code| [b"[", code, b"]"].concat());
         let capabilities = said.or_else(|| self.login.granted.take());
         if capabilities.is_none() {
             self.ask_capability(out);

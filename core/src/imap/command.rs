@@ -48,12 +48,12 @@ impl<'a> Command<'a> {
         // RFC 9051 §9: tag = 1*<any ASTRING-CHAR except "+">
         let tag_char = |octet: &u8| is_astring_char(*octet) && *octet != b'+';
         let (tag, rest) = split_while(command, tag_char);
-        let ends = matches!(rest.first(), None | Some(b' ' | b'\r' | b'\n'));
+        let ends = matches!(rest.first(), None | Some(b' '));
         if tag.is_empty() || tag.len() > TAG_MAX || !ends {
             return Err(Malformed::Tag);
         }
         let rest = rest.strip_prefix(b" ").ok_or(Malformed::Verb(tag))?;
-        let (verb, rest) = split_while(rest, |octet| !matches!(octet, b' ' | b'\r' | b'\n'));
+        let (verb, rest) = split_while(rest, |octet| *octet != b' ');
         if verb.is_empty() {
             return Err(Malformed::Verb(tag));
         }

@@ -243,9 +243,10 @@ impl Frontend {
         });
         match wanted {
             Some(_) if !stands_as_an_argument(begun) => Some(self.serve(begun, out)),
-            Some(command) if literal.size > LITERAL_MAX => {
+            Some(command) if literal.size > LITERAL_MAX && command.is("LOGIN") => {
                 Some(self.bad(command.tag, "Literal is too long", out))
             }
+            Some(_) if literal.size > LITERAL_MAX => Some(self.serve(begun, out)),
             Some(_) => None,
             None => Some(self.serve(begun, out)),
         }
@@ -365,7 +366,7 @@ impl Frontend {
             }
             line::Framing::TooLong if limit <= self.allowance() => {
                 out.extend_from_slice(&self.take_tag());
-                say(out, &[" BAD SASL message is too long"]);
+                say(out, &[" BAD Line is too long"]);
                 return limit_exceeded(input.len(), out);
             }
             line::Framing::Whole(_) | line::Framing::Incomplete | line::Framing::TooLong => {

@@ -173,8 +173,8 @@ impl Framing {
     }
 }
 
-/// The literal that a line announces at its end, if it does. Where a number is missing or too
-/// large for any machine, nothing is announced and the line is what it is.
+/// The literal that a line announces at its end, if it does. A number too large for any machine is
+/// the largest one; where there is none, nothing is announced and the line is what it is.
 pub(crate) fn literal_at_end(line: &[u8]) -> Option<Literal> {
     let inner = line.strip_suffix(b"}")?;
     let open = memrchr(b'{', inner)?;
@@ -186,9 +186,9 @@ pub(crate) fn literal_at_end(line: &[u8]) -> Option<Literal> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let size = digits.iter().try_fold(0_usize, |size, digit| {
-        size.checked_mul(10)?.checked_add(usize::from(digit - b'0'))
-    })?;
+    let size = digits.iter().fold(0_usize, |size, digit| {
+        size.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
+    });
     Some(Literal { size, synchronising })
 }
 
@@ -335,7 +335,8 @@ mod tests {
         {
             assert_eq!(literal(other), None, "{other}");
         }
-        assert_eq!(literal("{18446744073709551616}"), None);
+        let huge = literal("{18446744073709551617}").expect("a number, however large");
+        assert_eq!(huge.size, usize::MAX);
     }
 
     #[test]

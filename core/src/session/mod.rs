@@ -333,7 +333,20 @@ impl Session {
         if self.listener.tls != TlsMode::Implicit {
             self.frontend.goodbye(refusal, &mut out.client);
         }
-        self.end(By::Proxy, Reason::TooManyConnections, now, out);
+        let (by, reason) = match refusal {
+            Refusal::ShuttingDown => (By::Operator, Reason::Drain),
+            Refusal::Kicked => (By::Operator, Reason::Kicked),
+            Refusal::Unavailable
+            | Refusal::Configuration
+            | Refusal::Credentials
+            | Refusal::TlsNeeded
+            | Refusal::Mechanism
+            | Refusal::TooManyConnections
+            | Refusal::TooManyAttempts
+            | Refusal::BadCharacters
+            | Refusal::TimedOut => (By::Proxy, Reason::TooManyConnections),
+        };
+        self.end(by, reason, now, out);
     }
 
     fn greet(&mut self, now: Instant, out: &mut Outbox) {
