@@ -1,1 +1,3 @@
-//! placeholder
+//! What proves Gatepost, and what shows it: a small mail backend and the demo's parts.
+
+pub mod backend;
