@@ -38,8 +38,9 @@ const EXTENSIONS: &str =
 /// The most octets of a line of a SASL exchange.
 const SASL_OCTETS: usize = 16 * 1024;
 
-/// The most field-value pairs of one ID, and of those that a record keeps.
-const ID_PAIRS: usize = 30;
+/// The most field-value pairs of one ID, and of those that a record keeps: the 30 that RFC 2971
+/// gives a client, and what proxies on the way add.
+const ID_PAIRS: usize = 64;
 
 /// After so many commands that could not be read, or refused logins, the session ends.
 const MISTAKES: u32 = 20;

@@ -276,7 +276,7 @@ fn an_identity_is_answered_and_recorded() {
     assert!(reply.starts_with("* ID (\"name\" \"Gatepost trial backend\" "));
     client.ok("ID NIL");
     client.refused("ID (\"a\")", "t BAD");
-    client.refused(&format!("ID ({})", ["\"a\" NIL"; 31].join(" ")), "t BAD");
+    client.refused(&format!("ID ({})", ["\"a\" NIL"; 65].join(" ")), "t BAD");
     let record = backend.sessions().remove(0);
     let expected = [("x-originating-ip", Some("192.0.2.7")), ("name", None)];
     assert_eq!(record.identity, expected.map(|(k, v)| (k.to_owned(), v.map(str::to_owned))));
