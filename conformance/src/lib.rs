@@ -1,4 +1,7 @@
-//! How Gatepost is proved: byte scripts and their runners.
+//! What proves Gatepost, and what shows it: byte scripts and their runners, a small mail backend,
+//! and the demo's parts.
 #![forbid(unsafe_code)]
 
+pub mod backend;
+pub mod demo;
 pub mod script;
