@@ -55,6 +55,7 @@ mod proxied {
         identity::the_log_shows_where_a_client_connects_from,
         identity::without_forwarding_the_log_shows_the_proxy,
         routing::two_users_reach_two_servers,
+        routing::after_a_refusal_another_account_reaches_its_own_server,
         routing::an_unreachable_server_is_temporary_and_the_connection_stays,
         routing::a_session_ends_with_its_server,
         routing::only_the_expected_certificate_gets_credentials,

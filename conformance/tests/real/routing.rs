@@ -54,6 +54,20 @@ pub(crate) fn two_users_reach_two_servers(_: Path) {
     }
 }
 
+pub(crate) fn after_a_refusal_another_account_reaches_its_own_server(_: Path) {
+    let Some(two) = TwoServers::set() else { return };
+    for tls in Tls::ALL {
+        let mut session = Client::connect(&two.front.endpoint(tls)).unwrap();
+        let refused = session.login(ALICE, "wrong").unwrap();
+        assert!(refused.tagged.starts_with("NO [AUTHENTICATIONFAILED] "), "{refused:?}");
+        // Alice's server would let Bob in as well, had the session stayed with it.
+        assert!(session.login(BOB, PASSWORD).unwrap().is_ok());
+        assert!(session.command("LOGOUT").unwrap().is_ok());
+    }
+    assert_eq!(two.bobs.logins(Tls::ALL.len()).len(), Tls::ALL.len(), "{}", two.bobs.log());
+    assert!(two.alices.logins(0).is_empty(), "{}", two.alices.log());
+}
+
 pub(crate) fn an_unreachable_server_is_temporary_and_the_connection_stays(_: Path) {
     let Some(mut two) = TwoServers::set() else { return };
     let mut sessions = Tls::ALL.map(|tls| Client::connect(&two.front.endpoint(tls)).unwrap());
