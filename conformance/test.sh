@@ -20,9 +20,8 @@ if (( ${#missing[@]} > 0 )); then
     echo "installing ${missing[*]}"
     root=()
     (( EUID == 0 )) || root=(sudo)
-    # Nothing that it installs is to start: the tests start their own servers.
     "${root[@]}" apt-get update -q </dev/null
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -q -y --no-install-recommends "${missing[@]}" </dev/null
 fi
 
@@ -38,9 +37,10 @@ GATEPOST_REQUIRE_SERVERS=1 cargo test --workspace --no-fail-fast </dev/null 2>&1
 
 echo
 echo "=== what ran"
-# Cargo names each test program (or the crate whose documentation is tested) ahead of its result.
+# Cargo names each test program, or the crate whose documentation is tested, ahead of its result.
 awk '
-    /^ +Running |^ +Doc-tests / { name = $0; sub(/^ +/, "", name); sub(/ \(target.*/, "", name) }
+    /^ +Running / { name = $NF; sub(/.*\//, "", name); sub(/-[0-9a-f]+\)$/, "", name) }
+    /^ +Doc-tests / { name = $2 " (documentation)" }
     /^test result:/ { sub(/^test result: /, ""); print name ": " $0 }
 ' "$log"
 if (( status != 0 )); then
