@@ -1,10 +1,10 @@
 //! Debian's Dovecot and everyday mail clients on the two sides of the `gatepost` program.
 //!
-//! The same checks run twice: straight at Dovecot (`direct`), which shows that the checks and the rig are
-//! right, and through the proxy (`proxied`), which is what they are for. What needs the proxy to make sense
-//! (routing, outages, certificates of backends) has no direct twin. Without a server or a client program a
-//! test says that it was skipped; `GATEPOST_REQUIRE_SERVERS=1` makes that a failure. The stage on which all
-//! of it happens is real/stage.rs.
+//! The same checks run twice: straight at Dovecot (`direct`), which shows that the checks and the
+//! rig are right, and through the proxy (`proxied`), which is what they are for. What needs the
+//! proxy to make sense (routing, outages, certificates of backends) has no direct twin. Without a
+//! server or a client program a test says that it was skipped; `GATEPOST_REQUIRE_SERVERS=1` makes
+//! that a failure. The stage on which all of it happens is real/stage.rs.
 
 #![allow(clippy::unwrap_used)]
 

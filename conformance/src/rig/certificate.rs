@@ -1,8 +1,10 @@
-//! Certificates for tests: a fresh authority, and one certificate by it for `localhost` and 127.0.0.1.
+//! Certificates for tests: a fresh authority, and one certificate by it for `localhost` and
+//! 127.0.0.1.
 //!
 //! Each server gets an authority of its own, so that a client that trusts one of them proves by its
-//! handshake which server it is talking to. Nothing here is fit for anything but tests: the files are readable
-//! by every local user who can reach the folder, because servers read them without privileges.
+//! handshake which server it is talking to. Nothing here is fit for anything but tests: the files
+//! are readable by every local user who can reach the folder, because servers read them without
+//! privileges.
 
 use std::{
     fs, io,

@@ -1,9 +1,10 @@
 //! Debian's Dovecot 2.3 as an IMAP server in a temporary folder.
 //!
-//! It runs without privileges: as the current user, or as `nobody` when the tests are run by root (Dovecot
-//! gives no mail to root). Two ports: one in the clear with STARTTLS, one with implicit TLS. Loopback is
-//! trusted, so an `ID` with the client's address takes effect and shows as `rip=` in [`Dovecot::log`].
-//! Delays after a wrong password are off. Mail is in maildirs that appear at an account's first login.
+//! It runs without privileges: as the current user, or as `nobody` when the tests are run by root
+//! (Dovecot gives no mail to root). Two ports: one in the clear with STARTTLS, one with implicit
+//! TLS. Loopback is trusted, so an `ID` with the client's address takes effect and shows as `rip=`
+//! in [`Dovecot::log`]. Delays after a wrong password are off. Mail is in maildirs that appear at
+//! an account's first login.
 
 use std::{
     fs, io,
@@ -95,8 +96,8 @@ impl Dovecot {
         self.daemon.log()
     }
 
-    /// The lines of its log that report a login, once there are `count` of them: the log may be a moment
-    /// late. After a while it answers what there is.
+    /// The lines of its log that report a login, once there are `count` of them: the log may be a
+    /// moment late. After a while it answers what there is.
     pub fn logins(&self, count: usize) -> Vec<String> {
         let mut logins = Vec::new();
         for _ in 0..LOOKS {
@@ -117,7 +118,8 @@ impl Dovecot {
     /// Ends it with all its sessions. Afterwards its ports refuse connections.
     pub fn stop(&mut self) -> io::Result<()> {
         self.daemon.stop();
-        // The processes that share the listening sockets end a moment after the one that was told to.
+        // The processes that share the listening sockets end a moment after the one that was told
+        // to.
         for _ in 0..LOOKS {
             if [self.port, self.tls_port].into_iter().all(refuses) {
                 return Ok(());

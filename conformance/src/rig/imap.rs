@@ -1,9 +1,9 @@
 //! A small blocking IMAP client over plain TCP, STARTTLS or TLS.
 //!
-//! For what packaged clients cannot be told to do: hold hundreds of sessions, connect from a chosen address,
-//! try again after a refusal. It reads lines and does not follow literals, so it is not for fetching
-//! messages. Every read ends within [`READ_LIMIT`], so that a server that says nothing fails a test instead
-//! of hanging it.
+//! For what packaged clients cannot be told to do: hold hundreds of sessions, connect from a chosen
+//! address, try again after a refusal. It reads lines and does not follow literals, so it is not
+//! for fetching messages. Every read ends within [`READ_LIMIT`], so that a server that says nothing
+//! fails a test instead of hanging it.
 
 use std::{
     io::{self, Read, Write},

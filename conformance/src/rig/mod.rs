@@ -1,10 +1,11 @@
-//! The rig: real mail servers and the `gatepost` program as child processes, for the tests that bring them
-//! together.
+//! The rig: real mail servers and the `gatepost` program as child processes, for the tests that
+//! bring them together.
 //!
-//! Everything lives in temporary folders and on free loopback ports, runs without privileges even when the
-//! tests are run by root, and ends when its value is dropped: by process id, never by name. The rig starts,
-//! waits and reads logs; it judges nothing, and it knows no test. Start with [`Dovecot::start`] and
-//! [`Proxy::start`]; [`imap::Client`] is the client for what no packaged mail client can be told to do.
+//! Everything lives in temporary folders and on free loopback ports, and ends when its value is
+//! dropped: by process id, never by name. Mail servers run without privileges even when the tests
+//! are run by root; the proxy runs as whoever runs the tests. The rig starts, waits and reads logs;
+//! it judges nothing, and it knows no test. Start with [`Dovecot::start`] and [`Proxy::start`];
+//! [`imap::Client`] is the client for what no packaged mail client can be told to do.
 
 use std::{fmt, path::PathBuf};
 

@@ -1,9 +1,10 @@
 //! Child processes that serve on ports: started, waited for, ended.
 //!
-//! A [`Daemon`] owns one child and the file with everything it wrote. It is ended by process id, politely
-//! first, when it is dropped; if the test is failing at that moment, the end of the log is shown. Nothing
-//! here knows what the child is. Ports come from [`free_port`], outside the range from which the kernel
-//! takes the ports of outgoing connections, so that a busy test cannot take the port of a server about to start.
+//! A [`Daemon`] owns one child and the file with everything it wrote. It is ended by process id,
+//! politely first, when it is dropped; if the test is failing at that moment, the end of the log is
+//! shown. Nothing here knows what the child is. Ports come from [`free_port`], outside the range
+//! from which the kernel takes the ports of outgoing connections, so that a busy test cannot take
+//! the port of a server about to start.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -118,7 +119,8 @@ fn tail(log: &str) -> String {
     lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
 }
 
-/// A port of 127.0.0.1 on which nobody listens, and which no other call in this process has answered lately.
+/// A port of 127.0.0.1 on which nobody listens, and which no other call in this process has
+/// answered lately.
 pub fn free_port() -> io::Result<u16> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let span = PORTS.end - PORTS.start;

@@ -1,7 +1,8 @@
 //! Which programs of the operating system a test needs, and what happens without them.
 //!
-//! Without a program a test says on stderr that it was skipped and why, and passes; if the environment has
-//! `GATEPOST_REQUIRE_SERVERS=1` it fails instead, so that a complete run cannot quietly be a partial one.
+//! Without a program a test says on stderr that it was skipped and why, and passes; if the
+//! environment has `GATEPOST_REQUIRE_SERVERS=1` it fails instead, so that a complete run cannot
+//! quietly be a partial one.
 
 use std::{
     env,
@@ -47,8 +48,8 @@ impl Program {
     }
 }
 
-/// Whether every one of `programs` can be used; if not, says so, or panics where the environment forbids
-/// a skip.
+/// Whether every one of `programs` can be used; if not, says so, or panics where the environment
+/// forbids a skip.
 pub fn require(programs: &[Program]) -> bool {
     let Some(obstacle) = programs.iter().find_map(|program| program.obstacle()) else {
         return true;

@@ -28,7 +28,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Runs `gatepost run` with this configuration and waits until every one of `ports` accepts connections.
+    /// Runs `gatepost run` with this configuration and waits until every one of `ports` accepts
+    /// connections.
     pub fn start(configuration: &str, ports: &[u16]) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("gatepost-proxy-").tempdir()?;
         let file = folder.path().join("gatepost.toml");

@@ -1,7 +1,7 @@
 //! Everyday mail clients: Python's imaplib, curl and mbsync, each over every kind of connection.
 //!
-//! The clients check certificates, against the one authority that they are told of. What they should see
-//! is judged here or, for imaplib, in the Python programs beside this file.
+//! The clients check certificates, against the one authority that they are told of. What they
+//! should see is judged here or, for imaplib, in the Python programs beside this file.
 
 use std::{
     fs,
@@ -16,7 +16,8 @@ use crate::real::stage::{PASSWORD, Path, Stage, account};
 /// A client that hangs is killed after so many seconds, so that it fails its test.
 const CLIENT_LIMIT_SECONDS: &str = "180";
 /// A message as it is stored and as it is to come back.
-const MESSAGE: &str = "From: carol@example.test\r\nTo: dave@example.test\r\nSubject: across the bridge\r\n\r\n\
+const MESSAGE: &str = "From: carol@example.test\r\nTo: dave@example.test\r\n\
+                       Subject: across the bridge\r\n\r\n\
                        One line.\r\n.\r\nA last line: \u{e4}.\r\n";
 
 pub(crate) fn imaplib_logs_in_appends_fetches_and_searches(path: Path) {
@@ -126,7 +127,8 @@ fn mbsync_configuration(folder: &File, endpoint: &Endpoint, user: &str, mailbox:
         "IMAPStore far\nHost localhost\nPort {}\nUser {user}\nPass {PASSWORD}\nAuthMechs LOGIN\n\
          SSLType {tls}\nCertificateFile {}\nSystemCertificates no\n\n\
          MaildirStore near\nPath {near}/\nInbox {near}/INBOX\nSubFolders Verbatim\n\n\
-         Channel all\nFar :far:\nNear :near:\nPatterns {mailbox}\nCreate Near\nSync All\nSyncState *\n",
+         Channel all\nFar :far:\nNear :near:\nPatterns {mailbox}\n\
+         Create Near\nSync All\nSyncState *\n",
         endpoint.port,
         endpoint.authority.display(),
         near = near.display(),

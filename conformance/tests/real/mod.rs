@@ -1,5 +1,5 @@
-//! The checks of real_servers.rs by subject, and the stage they share. Each check is a function of the path that
-//! is to be tested, so that it can be tried without the proxy.
+//! The checks of real_servers.rs by subject, and the stage they share. Each check is a function of
+//! the path that is to be tested, so that it can be tried without the proxy.
 
 pub(crate) mod clients;
 pub(crate) mod identity;

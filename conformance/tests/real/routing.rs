@@ -89,7 +89,8 @@ pub(crate) fn a_session_ends_with_its_server(_: Path) {
     let mut bobs = logged_in(&two.front.endpoint(Tls::Plain), BOB);
     two.alices.stop().unwrap();
     for session in &mut alices {
-        // Dovecot may say goodbye; after that the stream ends, with close_notify where there is TLS.
+        // Dovecot may say goodbye; after that the stream ends, with close_notify where there is
+        // TLS.
         let end = loop {
             match session.read_line() {
                 Ok(line) => assert!(line.starts_with("* BYE "), "{line}"),

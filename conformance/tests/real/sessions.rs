@@ -1,4 +1,5 @@
-//! Sessions that packaged clients do not show: waiting, crowding, failing and trying again, running ahead.
+//! Sessions that packaged clients do not show: waiting, crowding, failing and trying again, running
+//! ahead.
 
 use std::{
     sync::{Arc, Barrier},
@@ -54,7 +55,8 @@ pub(crate) fn five_hundred_sessions_at_once(path: Path) {
                 thread::spawn(move || crowd(&endpoint, &user, &all_in))
             })
             .collect();
-        // Joined one and all before any is judged: the servers must not go while sessions are in use.
+        // Joined one and all before any is judged: the servers must not go while sessions are in
+        // use.
         let outcomes: Vec<_> = threads.into_iter().map(thread::JoinHandle::join).collect();
         for outcome in outcomes {
             outcome.unwrap().unwrap();

@@ -1,10 +1,12 @@
-//! One Dovecot, the proxy in front of it, and the configuration that joins them in every combination of TLS.
+//! One Dovecot, the proxy in front of it, and the configuration that joins them in every
+//! combination of TLS.
 //!
-//! The proxy has a listener for each mode of TLS on the client's side, and a destination for each mode on
-//! the backend's side, with and without telling the backend who the client is. The account decides the
-//! destination: `starttls@example.test` is reached through STARTTLS, `forwarded-plain@example.test` in the clear
-//! with the client's address. Every account exists on the same Dovecot. On the direct path the accounts are the same
-//! and the endpoints are Dovecot's own.
+//! The proxy has a listener for each mode of TLS on the client's side, and a destination for each
+//! mode on the backend's side, with and without telling the backend who the client is. The account
+//! decides the destination: `starttls@example.test` is reached through STARTTLS,
+//! `forwarded-plain@example.test` in the clear with the client's address. Every account exists on
+//! the same Dovecot. On the direct path the accounts are the same and the endpoints are Dovecot's
+//! own.
 
 use std::{fmt::Write as _, fs};
 
@@ -30,8 +32,8 @@ pub(crate) enum Path {
 }
 
 impl Path {
-    /// The combinations of TLS, for the client's and the backend's side. Without the proxy there is no
-    /// second side.
+    /// The combinations of TLS, for the client's and the backend's side. Without the proxy there is
+    /// no second side.
     pub(crate) fn combinations(self) -> Vec<(Tls, Tls)> {
         let backend: &[Tls] = match self {
             Self::Direct => &[Tls::Plain],
