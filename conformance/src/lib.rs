@@ -1,7 +1,8 @@
 //! What proves Gatepost, and what shows it: byte scripts and their runners, a small mail backend,
-//! and the demo's parts.
+//! the demo's parts, and the rig that starts real servers.
 #![forbid(unsafe_code)]
 
 pub mod backend;
 pub mod demo;
+pub mod rig;
 pub mod script;
