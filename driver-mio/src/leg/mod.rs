@@ -191,7 +191,7 @@ impl Leg {
         self.layers.is_empty()
     }
 
-    /// Hands `sink` about `limit` octets: a TLS leg may give up to a record more, because what is
+    /// Hands `sink` about `limit` octets: each TLS layer may add up to a record, because what is
     /// decrypted is handed out. One read from the kernel; read on while there is budget.
     pub(crate) fn read(
         &mut self,

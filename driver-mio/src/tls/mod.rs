@@ -8,6 +8,8 @@
 mod choice;
 mod client;
 mod files;
+#[cfg(test)]
+pub(crate) mod samples;
 mod server;
 
 use std::fmt;
@@ -18,7 +20,7 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub(crate) use self::client::{
-    ClientPolicy, PinMismatch, Trust, client_config, parse_pin, server_name,
+    ClientPolicy, PinMismatch, Trust, client_config, parse_pin, pin_of, server_name,
 };
 pub(crate) use self::server::{
     Certificate, CertificateSource, ServerPolicy, ServerTls, noting_sni,
