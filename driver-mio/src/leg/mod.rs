@@ -12,8 +12,9 @@ mod scratch;
 #[cfg(test)]
 mod tests;
 mod tls_layer;
+mod wire;
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind};
 use std::mem;
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -26,7 +27,8 @@ use rustls::{ClientConfig, ServerConfig};
 pub(crate) use self::fault::{CertificateFault, TlsFault, TlsUp, TlsVersion};
 pub(crate) use self::scratch::Scratch;
 use self::scratch::{BULK, Output, RECORD_WIRE_MAX};
-use self::tls_layer::TlsLayer;
+use self::tls_layer::{TlsLayer, carry_down, seal_through};
+use self::wire::{Unsent, read_once, write_once};
 use crate::pipe::Pipe;
 
 /// Octets that `discard` reads at most before it gives up on a peer that does not stop talking.
@@ -99,13 +101,6 @@ pub(crate) struct Leg {
     ended: Option<bool>,
     discarded: usize,
     read_cap: Option<usize>,
-}
-
-/// Octets that wait for the socket to take them.
-#[derive(Default)]
-struct Unsent {
-    octets: Vec<u8>,
-    sent: usize,
 }
 
 /// Where our own end of stream is.
@@ -405,7 +400,7 @@ impl Leg {
     /// Octets of buffers that this leg owns: none while nothing is in flight.
     pub(crate) fn held(&self) -> usize {
         let layers: usize = self.layers.iter().map(|layer| layer.held.capacity()).sum();
-        layers + self.decrypted.capacity() + self.unsent.octets.capacity()
+        layers + self.decrypted.capacity() + self.unsent.capacity()
     }
 
     fn read_decrypted(&mut self, limit: usize, sink: &mut dyn FnMut(&[u8])) -> Read {
@@ -528,98 +523,5 @@ impl Leg {
         }
         self.unsent.append(octets);
         Ok(())
-    }
-}
-
-impl Unsent {
-    fn rest(&self) -> &[u8] {
-        &self.octets[self.sent..]
-    }
-
-    fn is_empty(&self) -> bool {
-        self.rest().is_empty()
-    }
-
-    fn append(&mut self, octets: &[u8]) {
-        // Moves no more octets than were sent since the last time.
-        if self.sent > self.octets.len() / 2 {
-            self.octets.drain(..mem::take(&mut self.sent));
-        }
-        self.octets.extend_from_slice(octets);
-    }
-
-    fn advance(&mut self, octets: usize) {
-        self.sent += octets;
-        if self.is_empty() {
-            *self = Self::default();
-        }
-    }
-}
-
-/// Seals `plain` with the topmost layer, and that with the ones below.
-fn seal_through(
-    layers: &mut [TlsLayer],
-    plain: &[u8],
-    output: &mut Output,
-    between: &mut Output,
-) -> Result<(), TlsFault> {
-    match layers.split_last_mut() {
-        None => Ok(()),
-        Some((top, [])) => top.encrypt(plain, output),
-        Some((top, below)) => {
-            top.encrypt(plain, between)?;
-            carry_down(below, output, between)
-        }
-    }
-}
-
-/// Seals what a layer put into `between` with the layers below it.
-fn carry_down(
-    below: &mut [TlsLayer],
-    output: &mut Output,
-    between: &mut Output,
-) -> Result<(), TlsFault> {
-    if between.filled().is_empty() {
-        return Ok(());
-    }
-    let sealed = seal_through(below, between.filled(), output, &mut Output::new());
-    between.clear();
-    sealed
-}
-
-/// Reads once. WouldBlock, and nothing else, clears the bit.
-fn read_once(
-    socket: &mut TcpStream,
-    readable: &mut bool,
-    room: &mut [u8],
-) -> Result<usize, ErrorKind> {
-    loop {
-        match socket.read(room) {
-            Ok(octets) => return Ok(octets),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => {
-                *readable &= error.kind() != ErrorKind::WouldBlock;
-                return Err(error.kind());
-            }
-        }
-    }
-}
-
-/// Writes once; a socket that takes nothing is no error. WouldBlock clears the bit.
-fn write_once(
-    socket: &mut TcpStream,
-    writable: &mut bool,
-    octets: &[u8],
-) -> Result<usize, ErrorKind> {
-    loop {
-        match socket.write(octets) {
-            Ok(taken) => return Ok(taken),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                *writable = false;
-                return Ok(0);
-            }
-            Err(error) => return Err(error.kind()),
-        }
     }
 }

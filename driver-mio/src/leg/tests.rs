@@ -438,24 +438,27 @@ fn octets_that_came_with_the_end_of_a_handshake_are_read_first() {
     let configs = tls_pair();
     let (mut end, theirs) = pair();
     configs.start(&mut end, Role::Server);
-    let (said, wait) = mpsc::channel::<()>();
+    let (go, may_go) = mpsc::channel::<()>();
+    let (said, was_said) = mpsc::channel::<()>();
     let peer = peer(&configs, Role::Server, theirs, move |peer, socket| {
-        // The last flight of the handshake and the first command leave together.
         peer.write_tls(socket).unwrap();
         while peer.is_handshaking() {
             peer.read_tls(socket).unwrap();
             peer.process_new_packets().unwrap();
         }
+        may_go.recv().unwrap();
+        // The last flight of the handshake and the first command leave together.
         peer.writer().write_all(b"a LOGIN alice secret\r\n").unwrap();
         say_goodbye(peer, socket);
         said.send(()).unwrap();
         hear(peer, socket, 2)
     });
-    // The ClientHello comes, and is answered; then all the rest is there at once.
+    while !end.leg.readable() {
+        end.wait();
+    }
     assert_eq!(end.leg.handshake(&mut end.scratch), Handshake::InProgress);
-    end.wait();
-    assert_eq!(end.leg.handshake(&mut end.scratch), Handshake::InProgress);
-    wait.recv_timeout(HANG).unwrap();
+    go.send(()).unwrap();
+    was_said.recv().unwrap();
     end.handshake().unwrap();
     assert!(end.leg.held() > 0 && end.leg.readable());
     assert_eq!(end.read(10, 10), (b"a LOGIN al".to_vec(), None));

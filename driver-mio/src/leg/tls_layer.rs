@@ -191,6 +191,37 @@ impl TlsLayer {
     }
 }
 
+/// Seals `plain` with the topmost layer, and that with the ones below.
+pub(super) fn seal_through(
+    layers: &mut [TlsLayer],
+    plain: &[u8],
+    output: &mut Output,
+    between: &mut Output,
+) -> Result<(), TlsFault> {
+    match layers.split_last_mut() {
+        None => Ok(()),
+        Some((top, [])) => top.encrypt(plain, output),
+        Some((top, below)) => {
+            top.encrypt(plain, between)?;
+            carry_down(below, output, between)
+        }
+    }
+}
+
+/// Seals what a layer put into `between` with the layers below it.
+pub(super) fn carry_down(
+    below: &mut [TlsLayer],
+    output: &mut Output,
+    between: &mut Output,
+) -> Result<(), TlsFault> {
+    if between.filled().is_empty() {
+        return Ok(());
+    }
+    let sealed = seal_through(below, between.filled(), output, &mut Output::new());
+    between.clear();
+    sealed
+}
+
 /// What rustls offers in both roles under one name, and does not name itself.
 trait Unbuffered {
     type Data;
