@@ -1,8 +1,8 @@
 //! The deadlines of a worker's sessions: a hierarchical timer wheel.
 //!
 //! Arming and cancelling take constant time and no system call. Time is handed in, in milliseconds
-//! of the driver's epoch. Invariants: nothing fires early (a deadline is rounded up to a tick); what
-//! is armed for later than the current tick stands on the level of the highest 6-bit group of
+//! of the driver's epoch. Invariants: nothing fires early (a deadline is rounded up to a tick);
+//! what is armed for later than the current tick stands on the level of the highest 6-bit group of
 //! ticks in which the two differ, hence behind the current slot, and lower levels are always due
 //! before higher ones; far deadlines cost a wake-up per level on their way down, not one per tick.
 //!

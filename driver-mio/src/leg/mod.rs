@@ -1,8 +1,8 @@
 //! One end of a session: a socket, the TLS layers on it, and what is under way.
 //!
-//! Not the protocol, and not registration or deadlines: the worker polls, and asks a leg for as much
-//! as the turn's budget allows. Invariants: only `WouldBlock` clears a readiness bit; `write` takes
-//! everything, in order, and what the socket does not take waits in `unsent`; a leg with nothing
+//! Not the protocol, and not registration or deadlines: the worker polls, and asks a leg for as
+//! much as the turn's budget allows. Invariants: only `WouldBlock` clears a readiness bit; `write`
+//! takes everything, in order, and what the socket does not take waits in `unsent`; a leg with nothing
 //! in flight owns no buffer (`held`), because reading and sealing happen in the worker's
 //! `Scratch`. rustls is named in `tls_layer.rs`, `fault.rs` and `crate::tls` alone.
 //! Next: `tls_layer.rs`, then `crate::pipe`.
@@ -229,8 +229,8 @@ impl Leg {
         }
     }
 
-    /// Sends all of `bytes`, in time: what the socket does not take now is unsent. While anything is
-    /// unsent, the caller should not read more of what leads to more writing.
+    /// Sends all of `bytes`, in time: what the socket does not take now is unsent. While anything
+    /// is unsent, the caller should not read more of what leads to more writing.
     pub(crate) fn write(&mut self, bytes: &[u8], scratch: &mut Scratch) -> Result<(), Lost> {
         if bytes.is_empty() {
             return Ok(());

@@ -79,8 +79,8 @@ pub(crate) fn client_config(policy: &ClientPolicy) -> Result<Arc<ClientConfig>, 
     Ok(Arc::new(config))
 }
 
-/// The name that a backend's certificate must have, and that is sent as SNI: `tls_server_name`, or the
-/// host. An IP address is a name too, but is not sent.
+/// The name that a backend's certificate must have, and that is sent as SNI: `tls_server_name`, or
+/// the host. An IP address is a name too, but is not sent.
 pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, TlsConfigError> {
     ServerName::try_from(name.to_owned()).map_err(|_| {
         let remedy = "is neither a host name nor an IP address; set tls_server_name";

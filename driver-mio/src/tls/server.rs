@@ -2,8 +2,8 @@
 //!
 //! A certificate is loaded once and used by any number of listeners. Sessions are resumed by
 //! tickets alone: their keys rotate and live in `ServerTls`, so a ticket is good for every worker
-//! and across reloads, and no client can fill a store of ours. Early data is off, as it may be replayed.
-//! Next: `choice.rs`.
+//! and across reloads, and no client can fill a store of ours. Early data is off, as it may be
+//! replayed. Next: `choice.rs`.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -51,8 +51,8 @@ impl Certificate {
         // It checks `keys_match` on the way.
         let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| {
             let what = format_args!(
-                "certificate \"{}\": the key {} cannot serve it: {error}; both files must come from \
-                 the same request",
+                "certificate \"{}\": the key {} cannot serve it: {error}; both files must come \
+                 from the same request",
                 source.name,
                 source.key.display()
             );
@@ -83,8 +83,8 @@ pub(crate) struct ServerPolicy {
     /// Whether our order of suites counts, and not the client's.
     pub(crate) ignore_client_order: bool,
     pub(crate) disable_cipher_suites: Vec<String>,
-    /// The protocol's ALPN id: a client that offers only others is refused, one that offers none is
-    /// served. Empty: offers are not looked at.
+    /// The protocol's ALPN id: a client that offers only others is refused, one that offers none
+    /// is served. Empty: offers are not looked at.
     pub(crate) alpn: Vec<Vec<u8>>,
 }
 
