@@ -2,9 +2,9 @@
 //!
 //! Not the protocol, and not registration or deadlines: the worker polls, and asks a leg for as
 //! much as the turn's budget allows. Invariants: only `WouldBlock` clears a readiness bit; `write`
-//! takes everything, in order, and what the socket does not take waits in `unsent`; a leg with nothing
-//! in flight owns no buffer (`held`), because reading and sealing happen in the worker's
-//! `Scratch`. rustls is named in `tls_layer.rs`, `fault.rs` and `crate::tls` alone.
+//! takes everything, in order, and what the socket does not take waits in `unsent`; a leg with
+//! nothing in flight owns no buffer (`held`), because reading and sealing happen in the worker's
+//! `Scratch`. Only `tls_layer.rs` drives rustls, and only `fault.rs` reads its errors.
 //! Next: `tls_layer.rs`, then `crate::pipe`.
 
 mod fault;

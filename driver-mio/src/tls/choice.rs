@@ -1,8 +1,8 @@
 //! Which certificate answers which server name.
 //!
 //! Pure: generic over what is chosen, so that its table can be tested without a handshake. First
-//! comes the exact name; then a wildcard, for one label; the nearest parent (a certificate for example.com
-//! serves sub.example.com if nothing suits better); the default. `*.example.com` and
+//! comes the exact name; then a wildcard, for one label; the nearest parent (a certificate for
+//! example.com serves sub.example.com if nothing suits better); the default. `*.example.com` and
 //! `example.com` are different names. Looking up never allocates for a name in lower case and
 //! keeps nothing, as strangers choose the names. Next: `server.rs`.
 
