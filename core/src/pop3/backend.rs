@@ -540,3 +540,82 @@ impl Verdict {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::SessionId;
+    use crate::forward::Identity;
+
+    const CAPA: &[&str] = &["CAPA"];
+
+    fn backend(tls: TlsMode, verified: bool) -> Backend {
+        let identity = Identity {
+            client: ([192, 0, 2, 7], 50123).into(),
+            local: ([198, 51, 100, 1], 110).into(),
+            ttl: 6,
+            session: SessionId(0xa1),
+            client_tls: true,
+            server_name: None,
+        };
+        let settings = Settings { tls, verified, identity: Some(identity), remembered: None };
+        let login = Login::with_password(b"alice".to_vec(), Secret::from(&b"secret"[..]));
+        Backend::new(Arc::new(login), settings, Modes::default())
+    }
+
+    /// The first words of what is said to these lines.
+    fn said(backend: &mut Backend, input: &str) -> Vec<Vec<u8>> {
+        let (mut input, mut out) = (input.as_bytes(), Vec::new());
+        while !input.is_empty() {
+            let advance = backend.advance(input, &mut out);
+            assert!(advance.eaten > 0, "a whole line each");
+            input = &input[advance.eaten..];
+            if matches!(advance.ask, BackendAsk::StartTls) {
+                backend.tls_up(&mut out);
+            }
+        }
+        out.split(|&octet| octet == b'\n')
+            .map(|line| first_word(line.trim_ascii_end()).0.to_vec())
+            .filter(|word| !word.is_empty())
+            .collect()
+    }
+
+    fn is(words: &[Vec<u8>], expected: &[&str]) -> bool {
+        words.iter().map(Vec::as_slice).eq(expected.iter().map(|word| word.as_bytes()))
+    }
+
+    #[test]
+    fn a_hint_from_before_tls_counts_only_where_tls_proves_who_spoke() {
+        for (verified, next) in [(true, "XCLIENT"), (false, "AUTH")] {
+            let mut backend = backend(TlsMode::StartTls, verified);
+            assert!(is(&said(&mut backend, "+OK [XCLIENT] hello\r\n"), CAPA));
+            assert!(is(&said(&mut backend, "+OK\r\nSTLS\r\n.\r\n"), &["STLS"]));
+            assert!(is(&said(&mut backend, "+OK\r\n"), CAPA));
+            assert!(is(&said(&mut backend, "+OK\r\nSASL PLAIN\r\n.\r\n"), &[next]));
+            assert_eq!(backend.left_out_identity(), !verified);
+            assert_eq!(backend.learned(), None);
+        }
+    }
+
+    #[test]
+    fn a_refused_xclient_left_the_client_unknown() {
+        for (answer, left_out) in [("+OK", false), ("-ERR", true)] {
+            let mut backend = backend(TlsMode::Plain, true);
+            said(&mut backend, "+OK [XCLIENT] hello\r\n+OK\r\nSASL PLAIN\r\n.\r\n");
+            assert!(is(&said(&mut backend, &[answer, "\r\n"].concat()), &["AUTH"]));
+            assert_eq!(backend.left_out_identity(), left_out);
+        }
+    }
+
+    #[test]
+    fn a_list_that_was_asked_for_is_worth_remembering() {
+        let mut listing = backend(TlsMode::Implicit, true);
+        assert!(is(&said(&mut listing, "+OK hello\r\n"), CAPA));
+        assert_eq!(listing.learned(), None);
+        said(&mut listing, "+OK\r\nUIDL\r\nSASL PLAIN\r\n.\r\n");
+        assert_eq!(listing.learned(), Some(&b"UIDL\nSASL PLAIN\n"[..]));
+        let mut silent = backend(TlsMode::Implicit, true);
+        assert!(is(&said(&mut silent, "+OK hello\r\n-ERR what\r\n"), &["CAPA", "USER"]));
+        assert_eq!(silent.learned(), None);
+    }
+}
