@@ -1,6 +1,6 @@
 //! Which scripts can be played over sockets, and why others cannot.
 
-use gatepost_core::{ConnectFault, Leg, LegFault, TlsFault};
+use gatepost_core::{ConnectFault, Leg, LegFault, Refusal, TlsFault};
 
 use super::super::timeline::{Deed, Emission, Reply, Script, What, World};
 
@@ -36,6 +36,7 @@ fn unable(world: &World) -> Option<&'static str> {
         World::Late(_) => Some("a late answer"),
         World::Drain | World::Kicked => Some("an operator's order"),
         World::Answer(reply) => unable_to_answer(reply),
+        World::Client { refused: Some(Refusal::ShuttingDown), .. } => Some("an operator's order"),
         World::Lost(_, LegFault::Reset) | World::Client { .. } | World::Eof(_) => None,
         World::Lost(_, LegFault::TimedOut | LegFault::Tls | LegFault::Io) => {
             Some("a connection broken otherwise than by reset")
