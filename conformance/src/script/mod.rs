@@ -23,4 +23,5 @@ mod timeline;
 mod wire;
 
 pub use suite::{Outcome, run, run_over_sockets};
-pub use wire::{Plan, Resolve, Served, Start};
+pub use timeline::Place;
+pub use wire::{Lookup, Order, Plan, Resolve, Served, Start};

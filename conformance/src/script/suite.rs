@@ -50,20 +50,20 @@ pub fn run(folder: &Path) -> io::Result<Outcome> {
     on(Ground::Core, folder)
 }
 
-/// Runs every script below a folder that can do without the core's clock over sockets, on
-/// servers that `start` starts.
+/// Runs every script below a folder over sockets, unless it needs what only the core's runner can
+/// make happen, on servers that `start` starts.
 ///
 /// # Errors
 /// The folder or a script cannot be read.
-pub fn run_over_sockets(folder: &Path, start: &Start<'_>) -> io::Result<Outcome> {
-    on(Ground::Sockets(start), folder)
+pub fn run_over_sockets(folder: &Path, place: Place, start: &Start<'_>) -> io::Result<Outcome> {
+    on(Ground::Sockets(place, start), folder)
 }
 
 /// Where scripts are run.
 #[derive(Clone, Copy)]
 enum Ground<'a> {
     Core,
-    Sockets(&'a Start<'a>),
+    Sockets(Place, &'a Start<'a>),
 }
 
 fn on(ground: Ground<'_>, folder: &Path) -> io::Result<Outcome> {
@@ -168,9 +168,9 @@ fn one(ground: Ground<'_>, path: &Path, settings: &Settings) -> io::Result<Verdi
             let cuts = all(&script, settings.seed);
             Ok(judged(&script, Place::Core, &cuts, |cut| failure(&script, cut)))
         }
-        Ground::Sockets(start) => Ok(match out_of_scope(&script) {
+        Ground::Sockets(place, start) => Ok(match out_of_scope(&script) {
             Some(reason) => Verdict::CoreOnly(reason),
-            None => judged(&script, Place::Mio, &over_sockets(settings.seed), |cut| {
+            None => judged(&script, place, &over_sockets(settings.seed), |cut| {
                 let fault = super::wire::play(&script, cut, start).err()?;
                 Some(headline(path, &fault))
             }),

@@ -17,11 +17,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use gatepost_conformance::script::{self, Plan, Served};
+use gatepost_conformance::script::{self, Order, Place, Plan, Served};
 use gatepost_core::relay::Verdict;
 use gatepost_core::{
     Answer, BackendFacts, ConnectFault, Event, Inbox, Instant, Leg as Side, LegFault, Outbox,
-    Refusal, Relay, Route, Routing, Session, Step, Target, Ticket, TlsRole,
+    Refusal, Relay, Session, Step, Target, Ticket, TlsRole,
 };
 
 use crate::leg::{Came, Leg, Shake};
@@ -32,7 +32,7 @@ const GLANCE: Duration = Duration::from_micros(200);
 #[test]
 fn scripts_over_sockets_on_threads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
-    let outcome = script::run_over_sockets(&folder, &start).unwrap();
+    let outcome = script::run_over_sockets(&folder, Place::Threads, &start).unwrap();
     for failure in &outcome.failures {
         println!("{failure}");
     }
@@ -46,7 +46,15 @@ fn scripts_over_sockets_on_threads() {
 struct Server {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
+    orders: Arc<Orders>,
     acceptor: Option<JoinHandle<()>>,
+}
+
+/// What was ordered; sessions look.
+#[derive(Default)]
+struct Orders {
+    drain: AtomicBool,
+    kick: AtomicBool,
 }
 
 fn start(plan: Plan) -> io::Result<Box<dyn Served>> {
@@ -54,21 +62,31 @@ fn start(plan: Plan) -> io::Result<Box<dyn Served>> {
     let address = listener.local_addr()?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
+    let orders = Arc::new(Orders::default());
+    let given = Arc::clone(&orders);
     let acceptor = thread::spawn(move || {
         while let Ok((socket, _)) = listener.accept() {
             if stopped.load(Ordering::Relaxed) {
                 return;
             }
-            let mut served = Serving::new(plan.clone(), socket, Arc::clone(&stopped));
+            let mut served =
+                Serving::new(plan.clone(), socket, Arc::clone(&stopped), Arc::clone(&given));
             thread::spawn(move || served.run());
         }
     });
-    Ok(Box::new(Server { address, stop, acceptor: Some(acceptor) }))
+    Ok(Box::new(Server { address, stop, orders, acceptor: Some(acceptor) }))
 }
 
 impl Served for Server {
     fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    fn obey(&self, order: Order) {
+        match order {
+            Order::Drain => self.orders.drain.store(true, Ordering::Relaxed),
+            Order::Kick => self.orders.kick.store(true, Ordering::Relaxed),
+        }
     }
 }
 
@@ -83,6 +101,8 @@ impl Drop for Server {
 struct Serving {
     plan: Plan,
     stop: Arc<AtomicBool>,
+    orders: Arc<Orders>,
+    draining: bool,
     begun: std::time::Instant,
     legs: [Option<Leg>; 2],
     eof: [bool; 2],
@@ -98,11 +118,13 @@ enum Next {
 }
 
 impl Serving {
-    fn new(plan: Plan, socket: TcpStream, stop: Arc<AtomicBool>) -> Self {
+    fn new(plan: Plan, socket: TcpStream, stop: Arc<AtomicBool>, orders: Arc<Orders>) -> Self {
         let client = Leg::new(socket, plan.read_cap).unwrap();
         Self {
             plan,
             stop,
+            orders,
+            draining: false,
             begun: std::time::Instant::now(),
             legs: [Some(client), None],
             eof: [false; 2],
@@ -164,11 +186,7 @@ impl Serving {
             }
             Step::StartTls(side, role) => self.start_tls(ticket, side, &role),
             Step::Lookup(query) => {
-                let identifier = query.identifier.as_ref();
-                let mut named = self.plan.named.iter();
-                let named = named.find(|(name, _)| Some(name) == identifier);
-                let destination = named.map_or(&self.plan.default, |(_, found)| found).clone();
-                let route = Routing::Found(Route { destination });
+                let route = (self.plan.route)(query.identifier.as_deref());
                 self.answer = Some((ticket, Answer::Routed(route)));
             }
             Step::Connect(target) => self.answer = Some((ticket, self.connect(&target))),
@@ -190,18 +208,28 @@ impl Serving {
 
     fn connect(&mut self, target: &Target) -> Answer {
         let port = target.destination.endpoint(target.protocol).unwrap().port;
-        let address = (self.plan.resolve)(&target.destination.host, port);
+        let address = match (self.plan.resolve)(&target.destination.host, port) {
+            Ok(address) => address,
+            Err(fault) => return Answer::ConnectFailed(fault),
+        };
         let Ok(socket) = TcpStream::connect(address) else {
             return Answer::ConnectFailed(ConnectFault::Refused);
         };
         let local = socket.local_addr().unwrap();
         self.legs[1] = Some(Leg::new(socket, self.plan.read_cap).unwrap());
-        Answer::Connected(BackendFacts { address, local, remembered: None })
+        Answer::Connected(BackendFacts { address, local, remembered: self.plan.remembered.clone() })
     }
 
     fn next(&mut self, session: &Session) -> Next {
         if let Some((ticket, answer)) = self.answer.take() {
             return Next::Fact(Event::Answer(ticket, answer));
+        }
+        if self.orders.kick.swap(false, Ordering::Relaxed) {
+            return Next::Fact(Event::Kicked);
+        }
+        if !self.draining && self.orders.drain.load(Ordering::Relaxed) {
+            self.draining = true;
+            return Next::Fact(Event::Drain);
         }
         let flushed = self.legs.iter_mut().flatten().all(Leg::flush);
         if flushed && take(&mut self.again) {
@@ -294,6 +322,10 @@ impl Serving {
                     }
                 }
                 idle = false;
+            }
+            if self.orders.kick.load(Ordering::Relaxed) {
+                take(&mut self.legs).into_iter().flatten().for_each(Leg::close);
+                return;
             }
             if idle {
                 thread::sleep(GLANCE);

@@ -21,12 +21,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gatepost_core::config::{Destination, Listener};
-use gatepost_core::{Peer, Seed};
+use gatepost_core::{ConnectFault, Peer, Routing, Seed};
 
 pub(super) use run::play;
 pub(super) use scope::out_of_scope;
 
-/// What a server under test needs to serve one script.
+/// What a server under test needs to serve one script. One worker is enough.
 #[derive(Clone)]
 pub struct Plan {
     /// Its address is a free port on loopback, to be bound by the server.
@@ -35,22 +35,28 @@ pub struct Plan {
     pub certificate: PathBuf,
     /// Path of its private key, PEM.
     pub key: PathBuf,
-    /// The accounts with a destination of their own.
-    pub named: Vec<(Vec<u8>, Arc<Destination>)>,
-    /// Everybody else's destination.
-    pub default: Arc<Destination>,
+    /// Every destination that a lookup may lead to.
+    pub destinations: Vec<Arc<Destination>>,
+    /// Called once for each lookup: where an account lives.
+    pub route: Lookup,
     /// The addresses that sessions believe in, in place of the socket's.
     pub peer: Peer,
     /// The seed of every session.
     pub seed: Seed,
-    /// Called once for each attempt to connect: where a host is.
+    /// Called once for each attempt to connect: where a host is, or why nobody gets there.
     pub resolve: Resolve,
+    /// What every destination announced in an earlier life. What it announces in this one is not
+    /// remembered.
+    pub remembered: Option<Arc<[u8]>>,
     /// Octets that the server may take from a socket at once; none: as many as it likes.
     pub read_cap: Option<usize>,
 }
 
 /// Where a host and port is, in place of name resolution.
-pub type Resolve = Arc<dyn Fn(&str, u16) -> SocketAddr + Send + Sync>;
+pub type Resolve = Arc<dyn Fn(&str, u16) -> Result<SocketAddr, ConnectFault> + Send + Sync>;
+
+/// Where an account lives, in place of the configuration's tables.
+pub type Lookup = Arc<dyn Fn(Option<&[u8]>) -> Routing + Send + Sync>;
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,6 +68,18 @@ impl fmt::Debug for Plan {
 pub trait Served: Send {
     /// Where clients connect.
     fn address(&self) -> SocketAddr;
+
+    /// Passes an order to every session.
+    fn obey(&self, order: Order);
+}
+
+/// What an operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// To shut down, with time enough for those in relay.
+    Drain,
+    /// To end every session.
+    Kick,
 }
 
 /// How a server is started.

@@ -9,18 +9,21 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatepost_core::config::Destination;
-use gatepost_core::{ConnectFault, Leg, LegFault, Peer, Refusal, Seed, TlsFacts, TlsFault};
+use gatepost_core::{
+    ConnectFault, Leg, LegFault, Peer, Refusal, Route, Routing, Seed, TlsFacts, TlsFault,
+};
 
 use super::super::compare::{Strictness, canonical, difference};
 use super::super::cuts::Cut;
-use super::super::timeline::{Deed, Emission, Fault, Reply, Script, What, World};
+use super::super::timeline::{Deed, Emission, Fault, Reply, Routes, Script, What, World};
 use super::certificate::{Certificate, UNNAMED, server_name};
 use super::socket::{PATIENCE, Unlike, Wire};
-use super::{Plan, Resolve, Served, Start};
+use super::{Lookup, Order, Plan, Resolve, Served, Start};
 
 /// What is sent where a handshake is to fail for want of TLS; longer than a record's header.
 const NOT_TLS: &[u8] = b"\r\n* this is not TLS at all\r\n";
@@ -34,10 +37,7 @@ pub(in super::super) fn play(script: &Script, cut: Cut, start: &Start<'_>) -> Re
     let first = |error: io::Error| Fault::new(1, format!("the run cannot begin: {error}"));
     let mut run = Run::new(script, cut, start).map_err(first)?;
     for block in &script.blocks {
-        run.over_here = block
-            .expected
-            .iter()
-            .any(|expected| matches!(&expected.what, Emission::Did(Deed::Close(_) | Deed::HangUp)));
+        run.over_here = block.expected.iter().any(|expected| may_break(&expected.what));
         for input in &block.inputs {
             let sent = run.input(&input.what);
             sent.map_err(|error| Fault::new(input.line, format!("cannot be done: {error}")))?;
@@ -61,7 +61,7 @@ struct Run {
     /// Whether this block ends a connection, so that writing to it may fail.
     over_here: bool,
     in_relay: bool,
-    /// The client's handshake failed: what the server says then is TLS' own.
+    /// A handshake with the client has begun and not succeeded: what comes is TLS' own.
     client_is_noise: bool,
     _folder: tempfile::TempDir,
 }
@@ -79,22 +79,19 @@ impl Run {
         if refused.is_some() {
             listener.max_connections = 0;
         }
-        let trusting = |destination: &Arc<Destination>| {
-            let mut destination = (**destination).clone();
-            let path = trusted.chain_path.to_string_lossy();
-            destination.tls_ca_file = Some(path.into_owned());
-            Arc::new(destination)
-        };
-        let named = script.routes.named.iter();
+        let routes = trusting(&script.routes, &trusted.chain_path);
+        let own = routes.named.iter().map(|(_, destination)| destination);
+        let destinations = own.chain([&routes.default]).cloned().collect();
         let plan = Plan {
             listener,
             certificate: trusted.chain_path.clone(),
             key: trusted.key_path.clone(),
-            named: named.map(|(user, route)| (user.clone(), trusting(route))).collect(),
-            default: trusting(&script.routes.default),
+            destinations,
+            route: lookup(script, routes),
             peer,
             seed: Seed(0xa1),
             resolve: resolver(script, backends.local_addr()?),
+            remembered: first_remembered(script),
             read_cap: read_cap(cut),
         };
         let server = start(plan)?;
@@ -135,9 +132,17 @@ impl Run {
                 wire.map_or(Ok(()), Wire::reset)
             }
             What::World(World::Answer(reply)) => self.answer(reply),
-            What::World(
-                World::Lost(..) | World::Late(_) | World::Pass(_) | World::Drain | World::Kicked,
-            ) => Err(io::Error::other("not over sockets")),
+            What::World(World::Drain) => {
+                self.server.obey(Order::Drain);
+                Ok(())
+            }
+            What::World(World::Kicked) => {
+                self.server.obey(Order::Kick);
+                Ok(())
+            }
+            What::World(World::Lost(..) | World::Late(_) | World::Pass(_)) => {
+                Err(io::Error::other("not over sockets"))
+            }
         }
     }
 
@@ -164,12 +169,13 @@ impl Run {
         };
         let config = self.trusted.client(version)?;
         let name = server_name(facts.server_name.as_deref())?;
-        wire(&mut self.client)?.start_tls_client(config, name)
+        wire(&mut self.client)?.start_tls_client(config, name)?;
+        self.client_is_noise = false;
+        Ok(())
     }
 
     /// Makes a handshake fail from this side.
     fn spoil(&mut self, leg: Leg, fault: TlsFault) -> io::Result<()> {
-        self.client_is_noise |= leg == Leg::Client;
         if fault == TlsFault::Certificate {
             let config = self.untrusted.server()?;
             // The handshake ends with the other side's alert.
@@ -241,7 +247,11 @@ impl Run {
 
     fn follow(&mut self, deed: &Deed) -> Result<(), String> {
         match deed {
-            Deed::StartTls(_) | Deed::Lookup(_) | Deed::Connect(_) => Ok(()),
+            Deed::StartTls(leg) => {
+                self.client_is_noise |= *leg == Leg::Client;
+                Ok(())
+            }
+            Deed::Lookup(_) | Deed::Connect(_) => Ok(()),
             Deed::Splice => {
                 self.in_relay = true;
                 Ok(())
@@ -287,6 +297,12 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// Whether a connection may be gone before everything is written to it. A handshake, too, may
+/// fail before all that was slipped in front of it is there.
+const fn may_break(emission: &Emission) -> bool {
+    matches!(emission, Emission::Did(Deed::Close(_) | Deed::HangUp | Deed::StartTls(_)))
 }
 
 fn wire(wire: &mut Option<Wire>) -> io::Result<&mut Wire> {
@@ -335,25 +351,75 @@ fn opening(script: &Script) -> io::Result<(Peer, Option<Refusal>)> {
     }
 }
 
+/// The same routes, to backends that present the trusted certificate.
+fn trusting(routes: &Routes, authority: &Path) -> Routes {
+    let trusting = |destination: &Arc<Destination>| {
+        let mut destination = (**destination).clone();
+        destination.tls_ca_file = Some(authority.to_string_lossy().into_owned());
+        Arc::new(destination)
+    };
+    let named = routes.named.iter();
+    Routes {
+        named: named.map(|(user, destination)| (user.clone(), trusting(destination))).collect(),
+        default: trusting(&routes.default),
+    }
+}
+
+/// The answers of a script to one kind of step, in order.
+fn answers<T>(script: &Script, pick: impl Fn(&Reply) -> Option<T>) -> Mutex<VecDeque<T>> {
+    let inputs = script.blocks.iter().flat_map(|block| &block.inputs);
+    let answers = inputs.filter_map(|input| match &input.what {
+        What::World(World::Answer(reply)) => pick(reply),
+        What::World(_) | What::Bytes(..) => None,
+    });
+    Mutex::new(answers.collect())
+}
+
+fn next<T>(answers: &Mutex<VecDeque<T>>) -> Option<T> {
+    answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+}
+
+fn lookup(script: &Script, routes: Routes) -> Lookup {
+    let answers = answers(script, |reply| match reply {
+        Reply::Found(user) => Some(Some(user.clone())),
+        Reply::Unavailable => Some(None),
+        Reply::TlsUp(..)
+        | Reply::TlsFailed(..)
+        | Reply::Connected { .. }
+        | Reply::ConnectFailed(_) => None,
+    });
+    Arc::new(move |identifier| {
+        let Some(user) = next(&answers).unwrap_or(Some(None)) else { return Routing::Unavailable };
+        let destination = routes.find(user.as_deref().or(identifier)).clone();
+        Routing::Found(Route { destination })
+    })
+}
+
 /// Each attempt to connect leads to the scripted backend, or where nobody listens.
 fn resolver(script: &Script, backends: SocketAddr) -> Resolve {
-    let inputs = script.blocks.iter().flat_map(|block| &block.inputs);
-    let attempts: VecDeque<bool> = inputs
-        .filter_map(|input| match &input.what {
-            What::World(World::Answer(Reply::Connected { .. })) => Some(true),
-            What::World(World::Answer(Reply::ConnectFailed(ConnectFault::Refused))) => Some(false),
-            What::World(_) | What::Bytes(..) => None,
-        })
-        .collect();
-    let attempts = Mutex::new(attempts);
-    Arc::new(move |_, _| {
-        let mut attempts = attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        match attempts.pop_front() {
-            Some(true) | None => backends,
-            // The port is ours on 127.0.0.1, so that nobody is likely to have it here.
-            Some(false) => SocketAddr::from(([127, 0, 0, 9], backends.port())),
-        }
+    let answers = answers(script, |reply| match reply {
+        Reply::Connected { .. } => Some(Ok(())),
+        Reply::ConnectFailed(fault) => Some(Err(*fault)),
+        Reply::TlsUp(..) | Reply::TlsFailed(..) | Reply::Found(_) | Reply::Unavailable => None,
+    });
+    Arc::new(move |_, _| match next(&answers).unwrap_or(Ok(())) {
+        Ok(()) => Ok(backends),
+        // The port is ours on 127.0.0.1, so that nobody is likely to have it here.
+        Err(ConnectFault::Refused) => Ok(SocketAddr::from(([127, 0, 0, 9], backends.port()))),
+        Err(fault) => Err(fault),
     })
+}
+
+fn first_remembered(script: &Script) -> Option<Arc<[u8]>> {
+    let connected = answers(script, |reply| match reply {
+        Reply::Connected { remembered } => Some(remembered.as_deref().map(Arc::from)),
+        Reply::TlsUp(..)
+        | Reply::TlsFailed(..)
+        | Reply::Found(_)
+        | Reply::Unavailable
+        | Reply::ConnectFailed(_) => None,
+    });
+    next(&connected).flatten()
 }
 
 fn read_cap(cut: Cut) -> Option<usize> {
