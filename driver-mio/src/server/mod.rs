@@ -288,6 +288,9 @@ impl Shared {
 
     /// The capabilities that a destination announced last.
     pub(crate) fn remembered(&self, destination: &str) -> Option<Arc<[u8]>> {
+        if let Some(remembered) = &self.rig.remembered {
+            return Some(Arc::clone(remembered));
+        }
         self.remembered
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -296,6 +299,9 @@ impl Shared {
     }
 
     pub(crate) fn remember(&self, destination: &str, capabilities: Arc<[u8]>) {
+        if self.rig.forgets || self.rig.remembered.is_some() {
+            return;
+        }
         self.remembered
             .write()
             .unwrap_or_else(PoisonError::into_inner)
