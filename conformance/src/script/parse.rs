@@ -306,7 +306,8 @@ mod tests {
     fn everybody_has_a_route() {
         let script = parse(
             Path::new("test.script"),
-            "listen: imap\nroute: a -> one.test:993 implicit\nW: client 192.0.2.7:1 -> 198.51.100.1:2\n",
+            "listen: imap\nroute: a -> one.test:993 implicit\n\
+             W: client 192.0.2.7:1 -> 198.51.100.1:2\n",
         )
         .unwrap();
         assert_eq!(script.routes.find(Some(b"a")).host, "one.test");
