@@ -1,4 +1,8 @@
-//! How Gatepost is proved: byte scripts and their runners.
+//! What proves Gatepost, and what shows it: byte scripts and their runners, a small mail backend,
+//! the demo's parts, and the rig that starts real servers.
 #![forbid(unsafe_code)]
 
+pub mod backend;
+pub mod demo;
+pub mod rig;
 pub mod script;

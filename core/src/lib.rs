@@ -17,6 +17,7 @@ mod automaton;
 pub mod close;
 pub mod config;
 pub mod contract;
+mod dialogue;
 mod forward;
 pub mod imap;
 pub mod line;

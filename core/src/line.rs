@@ -57,6 +57,19 @@ pub enum Framing {
     Incomplete,
     /// It has no end within the limit.
     TooLong,
+    /// It has no end within what the sender may still send in all.
+    Spent,
+}
+
+/// As [`lenient`], for a sender who may send only `allowance` octets more: whichever limit lies
+/// first in the stream decides.
+pub fn within(input: &[u8], scanned: usize, limit: usize, allowance: usize) -> Framing {
+    match lenient(input, scanned, limit.min(allowance)) {
+        Framing::TooLong if limit > allowance => Framing::Spent,
+        framing @ (Framing::Whole(_) | Framing::Incomplete | Framing::TooLong | Framing::Spent) => {
+            framing
+        }
+    }
 }
 
 /// Finds the line at the start of `input`, ended by CRLF or a bare LF. `scanned` octets are known

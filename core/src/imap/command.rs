@@ -38,6 +38,9 @@ pub(crate) struct Command<'a> {
 pub(crate) enum Malformed<'a> {
     /// It begins with nothing that may be a tag.
     Tag,
+    /// It is one word; that may be a message of an exchange that was refused meanwhile, so it is
+    /// not taken for a tag and never echoed.
+    Lone,
     /// Behind the tag stands no verb.
     Verb(&'a [u8]),
 }
@@ -51,7 +54,7 @@ impl<'a> Command<'a> {
         if tag.is_empty() || tag.len() > TAG_MAX || !ends {
             return Err(Malformed::Tag);
         }
-        let rest = rest.strip_prefix(b" ").ok_or(Malformed::Verb(tag))?;
+        let rest = rest.strip_prefix(b" ").ok_or(Malformed::Lone)?;
         let (verb, rest) = split_while(rest, |octet| *octet != b' ');
         if verb.is_empty() {
             return Err(Malformed::Verb(tag));
@@ -270,7 +273,8 @@ mod tests {
         {
             assert_eq!(Command::parse(bad).err(), Some(Malformed::Tag), "{bad:?}");
         }
-        for missing in [&b"a1"[..], b"a1 ", b"a1  NOOP"] {
+        assert_eq!(Command::parse(b"AGFsaWNlAHNlY3JldA==").err(), Some(Malformed::Lone));
+        for missing in [&b"a1 "[..], b"a1  NOOP"] {
             assert_eq!(Command::parse(missing).err(), Some(Malformed::Verb(b"a1")), "{missing:?}");
         }
     }

@@ -10,7 +10,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::mem;
 
 use memchr::memrchr;
 
@@ -19,8 +18,9 @@ use super::{Framing, Literal, Piece, Welcome, refusal_text};
 use crate::automaton::{Advance, FrontendAsk};
 use crate::close::{By, Reason, Refusal};
 use crate::config::{Listener, TlsMode};
-use crate::line::{self, BAD_COMMANDS_MAX, PREAUTH_MAX, SASL_MESSAGE_MAX};
-use crate::sasl::{Exchange, Login, Mechanism, Progress, SaslFault, decode_base64, encode_base64};
+use crate::dialogue::{Ledger, Rejection, Taken, Turn};
+use crate::line::{self, SASL_MESSAGE_MAX};
+use crate::sasl::{Exchange, Login, Mechanism, encode_base64};
 use crate::secret::Secret;
 
 /// Octets of one line of a command: ID may be long.
@@ -40,26 +40,12 @@ pub(crate) const LITERALS_MAX: u32 = 64;
 pub(crate) struct Frontend {
     listener: Arc<Listener>,
     tls: bool,
-    state: State,
+    turn: Turn,
+    /// The tag of the command that logs in, while that goes on.
+    tag: Vec<u8>,
     framing: Framing,
-    /// Octets eaten so far.
-    spent: usize,
-    bad_commands: u32,
-    failures: u32,
+    ledger: Ledger,
     id: IdFields,
-}
-
-/// Whose turn it is, and for what.
-#[derive(Debug)]
-enum State {
-    /// The client's, for a command.
-    Command,
-    /// The client's, for a message of its login.
-    Sasl { tag: Vec<u8>, exchange: Exchange },
-    /// The proxy's: a login is being decided.
-    Deciding { tag: Vec<u8> },
-    /// The client's, for an answer to a challenge of the backend.
-    Challenged { tag: Vec<u8> },
 }
 
 type Outcome = Advance<FrontendAsk>;
@@ -69,11 +55,10 @@ impl Frontend {
         Self {
             listener,
             tls: false,
-            state: State::Command,
+            turn: Turn::Command,
+            tag: Vec::new(),
             framing: Framing::default(),
-            spent: 0,
-            bad_commands: 0,
-            failures: 0,
+            ledger: Ledger::default(),
             id: IdFields::default(),
         }
     }
@@ -88,7 +73,7 @@ impl Frontend {
     /// TLS is up: whatever was said before it is forgotten, the counters of abuse excepted.
     pub(crate) fn tls_up(&mut self) {
         self.tls = true;
-        self.state = State::Command;
+        self.turn = Turn::Command;
         self.framing = Framing::default();
         self.id = IdFields::default();
     }
@@ -100,26 +85,25 @@ impl Frontend {
 
     /// Octets that the client may still send before it is logged in.
     pub(crate) const fn allowance(&self) -> usize {
-        PREAUTH_MAX.saturating_sub(self.spent)
+        self.ledger.allowance()
     }
 
     /// Eats one unit, if it is the client's turn and a whole one is there.
     pub(crate) fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> Outcome {
-        let outcome = match self.state {
-            State::Command => self.advance_command(input, out),
-            State::Sasl { .. } | State::Challenged { .. } => self.advance_sasl(input, out),
-            State::Deciding { .. } => wait(),
+        let outcome = match self.turn {
+            Turn::Command => self.advance_command(input, out),
+            Turn::Message(_) | Turn::Challenged => self.advance_message(input, out),
+            Turn::Deciding => wait(),
         };
         debug_assert!(outcome.eaten <= input.len(), "eaten bytes were there");
-        self.spent += outcome.eaten;
+        self.ledger.spend(outcome.eaten);
         outcome
     }
 
     /// Passes a challenge of the backend on.
     pub(crate) fn challenge(&mut self, challenge: &[u8], out: &mut Vec<u8>) {
         write_continuation(challenge, out);
-        let tag = self.take_tag();
-        self.state = State::Challenged { tag };
+        self.turn = Turn::Challenged;
     }
 
     /// The login failed; the client may try again unless this gives a reason to end.
@@ -130,8 +114,8 @@ impl Frontend {
         passed_on: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> Option<Reason> {
-        let tag = self.take_tag();
-        out.extend_from_slice(&tag);
+        self.turn = Turn::Command;
+        out.extend_from_slice(&self.tag);
         out.extend_from_slice(b" NO ");
         out.extend_from_slice(passed_on.unwrap_or(refusal_text(refusal).as_bytes()));
         out.extend_from_slice(b"\r\n");
@@ -151,8 +135,7 @@ impl Frontend {
     }
 
     /// The login succeeded: the last words before the hand-off.
-    pub(crate) fn accept(&mut self, welcome: &Welcome, out: &mut Vec<u8>) {
-        let tag = self.take_tag();
+    pub(crate) fn accept(&self, welcome: &Welcome, out: &mut Vec<u8>) {
         if let Some(alert) = &self.listener.alert {
             say(out, &["* OK [ALERT] ", alert]);
         }
@@ -162,7 +145,7 @@ impl Frontend {
             list.write_for_client(out);
             out.extend_from_slice(b"\r\n");
         }
-        out.extend_from_slice(&tag);
+        out.extend_from_slice(&self.tag);
         out.extend_from_slice(b" OK ");
         match (&welcome.capabilities, &welcome.code) {
             (_, Some(code)) => {
@@ -266,6 +249,7 @@ impl Frontend {
         let command = match Command::parse(unit) {
             Ok(command) => command,
             Err(command::Malformed::Tag) => return self.bad(b"*", "Invalid tag", out),
+            Err(command::Malformed::Lone) => return self.bad(b"*", "Missing command", out),
             Err(command::Malformed::Verb(tag)) => return self.bad(tag, "Missing command", out),
         };
         let Command { tag, arguments, .. } = command;
@@ -319,7 +303,11 @@ impl Frontend {
         }
         match command::login(arguments) {
             Some((user, password)) => match bounded(user, password) {
-                Some(login) => self.hand_out(tag.to_vec(), login),
+                Some(login) => {
+                    self.tag = tag.to_vec();
+                    self.turn = Turn::Deciding;
+                    FrontendAsk::Login(login)
+                }
                 None => self.bad(tag, "Malformed credentials", out),
             },
             None => self.bad(tag, "Invalid LOGIN arguments", out),
@@ -342,102 +330,68 @@ impl Frontend {
         if mechanism.is_cleartext() && !self.cleartext_allowed() {
             return self.tls_needed(tag, out);
         }
+        self.tag = tag.to_vec();
         let exchange = Exchange::new(mechanism);
         match initial {
             // RFC 4959 §3: a single "=" is an initial response that is there and empty.
-            Some(b"=") => self.receive(tag.to_vec(), exchange, b"", out),
-            Some(initial) => self.receive(tag.to_vec(), exchange, initial, out),
+            Some(initial) => {
+                let initial = if initial == b"=" { b"" } else { initial };
+                let taken = self.turn.begin(exchange, initial);
+                self.follow(taken, out)
+            }
             None => {
                 write_continuation(exchange.opening(), out);
-                self.state = State::Sasl { tag: tag.to_vec(), exchange };
+                self.turn = Turn::Message(exchange);
                 FrontendAsk::Nothing
             }
         }
     }
 
     /// Eats one line of an exchange.
-    fn advance_sasl(&mut self, input: &[u8], out: &mut Vec<u8>) -> Outcome {
+    fn advance_message(&mut self, input: &[u8], out: &mut Vec<u8>) -> Outcome {
         let limit = SASL_MESSAGE_MAX + b"\r\n".len();
-        let found = match line::lenient(input, self.framing.scanned, limit) {
-            line::Framing::Whole(found) if found.whole <= self.allowance() => found,
-            line::Framing::Incomplete if input.len() < self.allowance() => {
+        match line::within(input, self.framing.scanned, limit, self.allowance()) {
+            line::Framing::Incomplete => {
                 self.framing.scanned = input.len();
-                return wait();
+                wait()
             }
-            line::Framing::TooLong if limit <= self.allowance() => {
-                out.extend_from_slice(&self.take_tag());
+            line::Framing::TooLong => {
+                out.extend_from_slice(&self.tag);
                 say(out, &[" BAD Line is too long"]);
-                return limit_exceeded(input.len(), out);
+                limit_exceeded(input.len(), out)
             }
-            line::Framing::Whole(_) | line::Framing::Incomplete | line::Framing::TooLong => {
-                return limit_exceeded(input.len(), out);
+            line::Framing::Spent => limit_exceeded(input.len(), out),
+            line::Framing::Whole(found) => {
+                self.framing = Framing::default();
+                let taken = self.turn.take(&input[..found.content]);
+                Advance { eaten: found.whole, ask: self.follow(taken, out) }
             }
-        };
-        self.framing = Framing::default();
-        let message = &input[..found.content];
-        let ask = match mem::replace(&mut self.state, State::Command) {
-            State::Sasl { tag, .. } if message == b"*" => {
-                self.bad(&tag, "Authentication cancelled", out)
-            }
-            State::Sasl { tag, exchange } => self.receive(tag, exchange, message, out),
-            State::Challenged { tag } => self.answer(tag, message, out),
-            state @ (State::Command | State::Deciding { .. }) => {
-                debug_assert!(false, "no exchange is open in {state:?}");
-                self.state = state;
-                FrontendAsk::Nothing
-            }
-        };
-        Advance { eaten: found.whole, ask }
+        }
     }
 
-    /// Takes a message of the client's own part of an exchange.
-    fn receive(
-        &mut self,
-        tag: Vec<u8>,
-        mut exchange: Exchange,
-        message: &[u8],
-        out: &mut Vec<u8>,
-    ) -> FrontendAsk {
-        if message.len() > SASL_MESSAGE_MAX {
-            return self.bad(&tag, "SASL message is too long", out);
-        }
-        match decode_base64(message).and_then(|decoded| exchange.receive(decoded)) {
-            Ok(Progress::Complete(login)) => self.hand_out(tag, login),
-            Ok(Progress::Challenge(challenge)) => {
+    /// Does what a message led to.
+    fn follow(&mut self, taken: Taken, out: &mut Vec<u8>) -> FrontendAsk {
+        let (why, relayed) = match taken {
+            Taken::Login(login) => return FrontendAsk::Login(login),
+            Taken::Respond(response) => return FrontendAsk::Respond(response),
+            Taken::Challenge(challenge) => {
                 write_continuation(challenge, out);
-                self.state = State::Sasl { tag, exchange };
-                FrontendAsk::Nothing
+                return FrontendAsk::Nothing;
             }
-            Err(SaslFault::Base64) => self.bad(&tag, "Invalid base64", out),
-            Err(SaslFault::Message) => self.bad(&tag, "Malformed credentials", out),
-        }
-    }
-
-    /// Takes an answer to a challenge of the backend.
-    fn answer(&mut self, tag: Vec<u8>, message: &[u8], out: &mut Vec<u8>) -> FrontendAsk {
-        if let Ok(response) = decode_base64(message) {
-            self.state = State::Deciding { tag };
-            return FrontendAsk::Respond(response);
-        }
-        let text = if message == b"*" { "Authentication cancelled" } else { "Invalid base64" };
-        match self.reject(&tag, " BAD ", text, out) {
+            Taken::Rejected { why, relayed } => (why, relayed),
+        };
+        let text = match why {
+            Rejection::Cancelled => "Authentication cancelled",
+            Rejection::TooLong => "SASL message is too long",
+            Rejection::Base64 => "Invalid base64",
+            Rejection::Malformed => "Malformed credentials",
+        };
+        out.extend_from_slice(&self.tag);
+        say(out, &[" BAD ", text]);
+        match self.count_bad_command(out) {
             Some(reason) => FrontendAsk::Close(By::Proxy, reason),
-            None => FrontendAsk::Cancel,
-        }
-    }
-
-    fn hand_out(&mut self, tag: Vec<u8>, login: Login) -> FrontendAsk {
-        self.state = State::Deciding { tag };
-        FrontendAsk::Login(login)
-    }
-
-    fn take_tag(&mut self) -> Vec<u8> {
-        match mem::replace(&mut self.state, State::Command) {
-            State::Deciding { tag } | State::Challenged { tag } | State::Sasl { tag, .. } => tag,
-            State::Command => {
-                debug_assert!(false, "a verdict without a login");
-                b"*".to_vec()
-            }
+            None if relayed => FrontendAsk::Cancel,
+            None => FrontendAsk::Nothing,
         }
     }
 
@@ -467,37 +421,30 @@ impl Frontend {
     }
 
     fn bad(&mut self, tag: &[u8], text: &str, out: &mut Vec<u8>) -> FrontendAsk {
-        rejected(self.reject(tag, " BAD ", text, out))
+        self.reject(tag, " BAD ", text, out)
     }
 
     fn no(&mut self, tag: &[u8], text: &str, out: &mut Vec<u8>) -> FrontendAsk {
-        rejected(self.reject(tag, " NO ", text, out))
+        self.reject(tag, " NO ", text, out)
     }
 
-    /// Answers a command that is not served, and counts it; gives the reason to end, if it is one.
-    fn reject(
-        &mut self,
-        tag: &[u8],
-        status: &str,
-        text: &str,
-        out: &mut Vec<u8>,
-    ) -> Option<Reason> {
+    /// Answers a command that is not served, and counts it.
+    fn reject(&mut self, tag: &[u8], status: &str, text: &str, out: &mut Vec<u8>) -> FrontendAsk {
         out.extend_from_slice(tag);
         say(out, &[status, text]);
-        self.count_bad_command(out)
+        let reason = self.count_bad_command(out);
+        reason.map_or(FrontendAsk::Nothing, |reason| FrontendAsk::Close(By::Proxy, reason))
     }
 
     fn count_bad_command(&mut self, out: &mut Vec<u8>) -> Option<Reason> {
-        self.bad_commands += 1;
-        (self.bad_commands >= BAD_COMMANDS_MAX).then(|| {
+        self.ledger.bad_command().then(|| {
             say(out, &["* BYE Too many bad commands"]);
             Reason::TooManyBadCommands
         })
     }
 
     fn count_failure(&mut self, out: &mut Vec<u8>) -> Option<Reason> {
-        self.failures += 1;
-        (self.failures >= self.listener.max_auth_attempts).then(|| {
+        self.ledger.failure(self.listener.max_auth_attempts).then(|| {
             self.goodbye(Refusal::TooManyAttempts, out);
             Reason::TooManyAttempts
         })
@@ -508,15 +455,11 @@ fn wait() -> Outcome {
     Advance { eaten: 0, ask: FrontendAsk::More }
 }
 
-fn rejected(reason: Option<Reason>) -> FrontendAsk {
-    reason.map_or(FrontendAsk::Nothing, |reason| FrontendAsk::Close(By::Proxy, reason))
-}
-
 /// A limit was passed in a place from which the input cannot be followed any further.
 fn lose_frame(input: &[u8], text: &str, out: &mut Vec<u8>) -> Outcome {
     let tag = match Command::parse(input) {
         Ok(Command { tag, .. }) | Err(command::Malformed::Verb(tag)) => tag,
-        Err(command::Malformed::Tag) => b"*",
+        Err(command::Malformed::Tag | command::Malformed::Lone) => b"*",
     };
     out.extend_from_slice(tag);
     say(out, &[" BAD ", text]);

@@ -153,7 +153,7 @@ impl Framing {
                 self.scanned = current.len();
                 Piece::Incomplete
             }
-            line::Framing::TooLong => Piece::TooLong,
+            line::Framing::TooLong | line::Framing::Spent => Piece::TooLong,
             line::Framing::Whole(found) => {
                 let end = self.at + found.whole;
                 match literal_at_end(&current[..found.content]) {

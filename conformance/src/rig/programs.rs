@@ -1,0 +1,92 @@
+//! Which programs of the operating system a test needs, and what happens without them.
+//!
+//! Without a program a test says on stderr that it was skipped and why, and passes; if the
+//! environment has `GATEPOST_REQUIRE_SERVERS=1` it fails instead, so that a complete run cannot
+//! quietly be a partial one.
+
+use std::{
+    env,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::rig::proxy;
+
+/// Makes a missing program a failure.
+const REQUIRE_VARIABLE: &str = "GATEPOST_REQUIRE_SERVERS";
+/// Where servers are, which is not on every user's search path.
+const SERVER_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
+/// The configuration that the rig writes is in the language of this version.
+const DOVECOT_VERSION: &str = "2.3.";
+
+/// What a test may need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Debian's dovecot-imapd.
+    Dovecot,
+    /// Debian's isync.
+    Mbsync,
+    /// Debian's curl, with IMAP.
+    Curl,
+    /// Debian's python3; its standard library is enough.
+    Python,
+    /// The `gatepost` program itself, built by `cargo build`.
+    Gatepost,
+}
+
+impl Program {
+    /// Why it cannot be used, if it cannot.
+    fn obstacle(self) -> Option<String> {
+        match self {
+            Self::Dovecot => dovecot_obstacle(),
+            Self::Mbsync => missing("mbsync", "isync"),
+            Self::Curl => missing("curl", "curl"),
+            Self::Python => missing("python3", "python3"),
+            Self::Gatepost => proxy::program().err().map(|error| error.to_string()),
+        }
+    }
+}
+
+/// Whether every one of `programs` can be used; if not, says so, or panics where the environment
+/// forbids a skip.
+pub fn require(programs: &[Program]) -> bool {
+    let Some(obstacle) = programs.iter().find_map(|program| program.obstacle()) else {
+        return true;
+    };
+    assert!(
+        env::var_os(REQUIRE_VARIABLE).is_none_or(|value| value != "1"),
+        "{obstacle}, and {REQUIRE_VARIABLE}=1 forbids skipping"
+    );
+    // Not eprintln!, which the test runner keeps to itself while a test passes.
+    let _ = writeln!(io::stderr(), "skipped: {obstacle}");
+    false
+}
+
+/// The file that `name` stands for.
+pub(super) fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(SERVER_FOLDERS.map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+fn missing(name: &str, package: &str) -> Option<String> {
+    find(name).is_none().then(|| format!("{name} is not installed (Debian package {package})"))
+}
+
+fn dovecot_obstacle() -> Option<String> {
+    let Some(dovecot) = find("dovecot") else {
+        return Some("dovecot is not installed (Debian package dovecot-imapd)".to_owned());
+    };
+    let version = match Command::new(dovecot).arg("--version").output() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        Err(error) => return Some(format!("dovecot does not run ({error})")),
+    };
+    if !version.starts_with(DOVECOT_VERSION) {
+        return Some(format!("dovecot {version} is not a {DOVECOT_VERSION}x"));
+    }
+    let imap = Path::new("/usr/lib/dovecot/imap-login");
+    (!imap.exists()).then(|| "dovecot has no IMAP (Debian package dovecot-imapd)".to_owned())
+}

@@ -1,0 +1,527 @@
+//! One end of a session: a socket, the TLS layers on it, and what is under way.
+//!
+//! Not the protocol, and not registration or deadlines: the worker polls, and asks a leg for as
+//! much as the turn's budget allows. Invariants: only `WouldBlock` clears a readiness bit; `write`
+//! takes everything, in order, and what the socket does not take waits in `unsent`; a leg with
+//! nothing in flight owns no buffer (`held`), because reading and sealing happen in the worker's
+//! `Scratch`. Only `tls_layer.rs` drives rustls, and only `fault.rs` reads its errors.
+//! Next: `tls_layer.rs`, then `crate::pipe`.
+
+mod fault;
+mod scratch;
+#[cfg(test)]
+mod tests;
+mod tls_layer;
+mod wire;
+
+use std::io::{self, ErrorKind};
+use std::mem;
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
+
+pub(crate) use self::fault::{CertificateFault, TlsFault, TlsUp, TlsVersion};
+pub(crate) use self::scratch::Scratch;
+use self::scratch::{BULK, Output, RECORD_WIRE_MAX};
+use self::tls_layer::{TlsLayer, carry_down, seal_through};
+use self::wire::{Unsent, read_once, write_once};
+use crate::pipe::Pipe;
+
+/// Octets that `discard` reads at most before it gives up on a peer that does not stop talking.
+pub(crate) const DISCARD_MAX: usize = 256 * 1024;
+
+/// How a read ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// `plain` octets went to the sink (none, if only part of a record came, or a session ticket)
+    /// and `wire` octets came from the kernel, which is what a budget should count. Read again.
+    Some {
+        plain: usize,
+        wire: usize,
+    },
+    /// The next readable event tells of more.
+    WouldBlock,
+    /// The peer says nothing any more. Clean: by a close_notify where there is TLS.
+    Eof {
+        clean: bool,
+    },
+    Lost(Lost),
+}
+
+/// Why a leg is of no use any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lost {
+    Io(ErrorKind),
+    Tls(TlsFault),
+}
+
+/// How far a handshake is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    InProgress,
+    Up(Box<TlsUp>),
+    /// The alert, if one is due, was written.
+    Failed(TlsFault),
+}
+
+/// How a splice ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Splice {
+    Moved(usize),
+    WouldBlock,
+    Eof,
+    Lost(ErrorKind),
+}
+
+/// How far the discarding of a finished leg is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Discard {
+    /// The turn's share is used up: again, without waiting for an event.
+    Again,
+    WouldBlock,
+    /// The peer has ended as well, or goes on beyond `DISCARD_MAX`: the socket may be closed.
+    Done,
+}
+
+/// A socket, its TLS layers from below, and what is under way.
+pub(crate) struct Leg {
+    socket: TcpStream,
+    readable: bool,
+    writable: bool,
+    layers: Vec<TlsLayer>,
+    /// Plaintext that came along with the end of a handshake, to be read first.
+    decrypted: Vec<u8>,
+    unsent: Unsent,
+    fin: Fin,
+    /// Set once the peer's end was told; whether it was clean.
+    ended: Option<bool>,
+    discarded: usize,
+    read_cap: Option<usize>,
+}
+
+/// Where our own end of stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fin {
+    NotAsked,
+    AfterUnsent,
+    Sent,
+}
+
+impl Leg {
+    /// An accepted socket, which can be written to at once.
+    pub(crate) fn accepted(socket: TcpStream) -> Self {
+        let writable = true;
+        Self::new(socket, writable)
+    }
+
+    /// A socket that is connecting; `finish_connect` tells when it is done.
+    pub(crate) fn connecting(socket: TcpStream) -> Self {
+        let writable = false;
+        Self::new(socket, writable)
+    }
+
+    fn new(socket: TcpStream, writable: bool) -> Self {
+        // Replies are written whole, so there is nothing to wait for. A socket that refuses the
+        // option works as well, only slower.
+        let _ = socket.set_nodelay(true);
+        Self {
+            socket,
+            readable: false,
+            writable,
+            layers: Vec::new(),
+            decrypted: Vec::new(),
+            unsent: Unsent::default(),
+            fin: Fin::NotAsked,
+            ended: None,
+            discarded: 0,
+            read_cap: None,
+        }
+    }
+
+    /// The outcome of a connect, to be asked for at each event; None: not known yet.
+    pub(crate) fn finish_connect(&mut self) -> Option<io::Result<()>> {
+        match self.socket.take_error() {
+            Ok(None) => {}
+            Ok(Some(error)) | Err(error) => return Some(Err(error)),
+        }
+        match self.socket.peer_addr() {
+            Ok(_) => Some(Ok(())),
+            Err(error) if error.kind() == ErrorKind::NotConnected => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// For registering and for addresses; octets go through the leg.
+    pub(crate) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// Makes each read from the kernel as small as a test wants it.
+    pub(crate) fn set_read_cap(&mut self, octets: Option<usize>) {
+        self.read_cap = octets;
+    }
+
+    /// Notes what the poll has told about this leg's socket.
+    pub(crate) fn on_event(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+    }
+
+    /// Whether a read may find anything, or an end that was not told yet.
+    pub(crate) fn readable(&self) -> bool {
+        !self.decrypted.is_empty() || (self.readable && self.ended.is_none())
+    }
+
+    /// Whether the socket may take something.
+    pub(crate) const fn writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Whether there is no TLS on this leg, so that it may be spliced.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// Hands `sink` about `limit` octets: each TLS layer may add up to a record, because what is
+    /// decrypted is handed out. One read from the kernel; read on while there is budget.
+    pub(crate) fn read(
+        &mut self,
+        scratch: &mut Scratch,
+        limit: usize,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Read {
+        debug_assert!(limit > 0, "no room is a reason not to read");
+        if !self.decrypted.is_empty() {
+            return self.read_decrypted(limit, sink);
+        }
+        if let Some(clean) = self.ended {
+            return Read::Eof { clean };
+        }
+        if let Some(fault) = self.layers.iter().find_map(TlsLayer::fault) {
+            return Read::Lost(Lost::Tls(fault.clone()));
+        }
+        if self.peer_closed() {
+            return self.end();
+        }
+        let filled = match self.fill(scratch, limit) {
+            Ok(0) => return self.end(),
+            Ok(octets) => octets,
+            Err(ErrorKind::WouldBlock) => return Read::WouldBlock,
+            Err(kind) => return Read::Lost(Lost::Io(kind)),
+        };
+        if self.layers.is_empty() {
+            sink(&scratch.input[..filled]);
+            return Read::Some { plain: filled, wire: filled };
+        }
+        let mut plain = 0;
+        let outcome = self.digest(scratch, filled, &mut |octets: &[u8]| {
+            plain += octets.len();
+            sink(octets);
+        });
+        match outcome {
+            // What was decrypted before the fault counts; the fault is told by the next read.
+            Err(fault) if plain == 0 => Read::Lost(Lost::Tls(fault)),
+            Ok(()) | Err(_) => Read::Some { plain, wire: filled },
+        }
+    }
+
+    /// Sends all of `bytes`, in time: what the socket does not take now is unsent. While anything
+    /// is unsent, the caller should not read more of what leads to more writing.
+    pub(crate) fn write(&mut self, bytes: &[u8], scratch: &mut Scratch) -> Result<(), Lost> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if self.fin != Fin::NotAsked {
+            debug_assert!(false, "nothing is written behind our own end");
+            return Err(Lost::Io(ErrorKind::BrokenPipe));
+        }
+        if self.layers.is_empty() {
+            return self.send(bytes);
+        }
+        for piece in bytes.chunks(BULK) {
+            seal_through(&mut self.layers, piece, &mut scratch.output, &mut scratch.between)
+                .map_err(Lost::Tls)?;
+            self.send_output(&mut scratch.output)?;
+        }
+        Ok(())
+    }
+
+    /// Octets that the socket has not taken yet, as they go over the wire.
+    pub(crate) fn unsent_len(&self) -> usize {
+        self.unsent.rest().len()
+    }
+
+    /// Sends what is unsent, as far as the socket takes it, and then our end of stream if one is
+    /// due.
+    pub(crate) fn flush(&mut self) -> Result<(), Lost> {
+        while !self.unsent.is_empty() && self.writable {
+            let taken = write_once(&mut self.socket, &mut self.writable, self.unsent.rest());
+            self.unsent.advance(taken.map_err(Lost::Io)?);
+        }
+        if self.unsent.is_empty() && self.fin == Fin::AfterUnsent {
+            // A peer that has gone already needs no FIN.
+            let _ = self.socket.shutdown(Shutdown::Write);
+            self.fin = Fin::Sent;
+        }
+        Ok(())
+    }
+
+    /// Ends our direction: close_notify on each layer that is up, then FIN once all is sent. The
+    /// other direction goes on. To close for good, call this and then `discard`.
+    pub(crate) fn shutdown_write(&mut self, scratch: &mut Scratch) -> Result<(), Lost> {
+        if self.fin != Fin::NotAsked {
+            return self.flush();
+        }
+        for top in (0..self.layers.len()).rev() {
+            let (below, rest) = self.layers.split_at_mut(top);
+            let said = if below.is_empty() {
+                rest[0].close_notify(&mut scratch.output)
+            } else {
+                rest[0].close_notify(&mut scratch.between)
+            };
+            // A layer that is broken has said so with its alert.
+            if said.is_ok() {
+                let _ = carry_down(below, &mut scratch.output, &mut scratch.between);
+            }
+        }
+        let sent = self.send_output(&mut scratch.output);
+        self.fin = Fin::AfterUnsent;
+        sent.and_then(|()| self.flush())
+    }
+
+    /// Whether all was sent, our end of stream included.
+    pub(crate) fn fin_sent(&self) -> bool {
+        self.fin == Fin::Sent
+    }
+
+    /// Reads and forgets: a socket that is closed with something unread resets the connection, and
+    /// a reset may destroy what the peer has not read yet, our goodbye.
+    pub(crate) fn discard(&mut self, scratch: &mut Scratch) -> Discard {
+        self.decrypted = Vec::new();
+        if self.discarded >= DISCARD_MAX {
+            return Discard::Done;
+        }
+        if !self.readable {
+            return Discard::WouldBlock;
+        }
+        match read_once(&mut self.socket, &mut self.readable, &mut scratch.input) {
+            Ok(0) => Discard::Done,
+            Ok(octets) => {
+                self.discarded += octets;
+                Discard::Again
+            }
+            Err(ErrorKind::WouldBlock) => Discard::WouldBlock,
+            Err(_) => Discard::Done,
+        }
+    }
+
+    /// Puts TLS on top, in the server's role. `leftover`, what was received and not eaten, is TLS
+    /// input: plaintext that somebody slipped in fails in the handshake.
+    pub(crate) fn start_tls_server(
+        &mut self,
+        config: Arc<ServerConfig>,
+        leftover: Vec<u8>,
+    ) -> Result<(), TlsFault> {
+        let input = self.input_of_new_layer(leftover);
+        self.layers.push(TlsLayer::server(config, input)?);
+        Ok(())
+    }
+
+    /// Puts TLS on top, in the client's role, toward a server of this name.
+    pub(crate) fn start_tls_client(
+        &mut self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        leftover: Vec<u8>,
+    ) -> Result<(), TlsFault> {
+        let input = self.input_of_new_layer(leftover);
+        self.layers.push(TlsLayer::client(config, name, input)?);
+        Ok(())
+    }
+
+    /// Drives the topmost handshake: right after it was started, and at each readable event.
+    pub(crate) fn handshake(&mut self, scratch: &mut Scratch) -> Handshake {
+        debug_assert!(!self.layers.is_empty(), "a handshake was started");
+        let mut decrypted = mem::take(&mut self.decrypted);
+        let outcome = self.drive_handshake(scratch, &mut |plain: &[u8]| {
+            decrypted.extend_from_slice(plain);
+        });
+        self.decrypted = decrypted;
+        outcome
+    }
+
+    /// Moves octets from this leg's socket into `pipe`, which must be empty: only then does a
+    /// refusal mean that the socket has nothing.
+    pub(crate) fn splice_in(&mut self, pipe: &mut Pipe, limit: usize) -> Splice {
+        debug_assert!(self.is_plain() && pipe.is_empty());
+        if self.ended.is_some() {
+            return Splice::Eof;
+        }
+        if !self.readable {
+            return Splice::WouldBlock;
+        }
+        match pipe.fill_from(&self.socket, limit.min(self.read_cap.unwrap_or(limit))) {
+            Ok(0) => {
+                self.ended = Some(true);
+                Splice::Eof
+            }
+            Ok(octets) => Splice::Moved(octets),
+            Err(ErrorKind::WouldBlock) => {
+                self.readable = false;
+                Splice::WouldBlock
+            }
+            Err(kind) => Splice::Lost(kind),
+        }
+    }
+
+    /// Moves octets from `pipe`, which holds some, to this leg's socket, behind all that is unsent.
+    pub(crate) fn splice_out(&mut self, pipe: &mut Pipe) -> Splice {
+        debug_assert!(self.is_plain() && !pipe.is_empty() && self.fin == Fin::NotAsked);
+        if let Err(Lost::Io(kind)) = self.flush() {
+            return Splice::Lost(kind);
+        }
+        if !self.writable || !self.unsent.is_empty() {
+            return Splice::WouldBlock;
+        }
+        match pipe.drain_to(&self.socket) {
+            Ok(octets) => Splice::Moved(octets),
+            Err(ErrorKind::WouldBlock) => {
+                self.writable = false;
+                Splice::WouldBlock
+            }
+            Err(kind) => Splice::Lost(kind),
+        }
+    }
+
+    /// Octets of buffers that this leg owns: none while nothing is in flight.
+    pub(crate) fn held(&self) -> usize {
+        let layers: usize = self.layers.iter().map(|layer| layer.held.capacity()).sum();
+        layers + self.decrypted.capacity() + self.unsent.capacity()
+    }
+
+    fn read_decrypted(&mut self, limit: usize, sink: &mut dyn FnMut(&[u8])) -> Read {
+        let plain = limit.min(self.decrypted.len());
+        sink(&self.decrypted[..plain]);
+        if plain == self.decrypted.len() {
+            self.decrypted = Vec::new();
+        } else {
+            self.decrypted.drain(..plain);
+        }
+        Read::Some { plain, wire: 0 }
+    }
+
+    fn peer_closed(&self) -> bool {
+        self.layers.last().is_some_and(TlsLayer::peer_closed)
+    }
+
+    fn end(&mut self) -> Read {
+        let clean = self.layers.is_empty() || self.peer_closed();
+        self.ended = Some(clean);
+        Read::Eof { clean }
+    }
+
+    /// Reads once from the kernel, behind what the lowest layer holds. Says how many octets came.
+    fn fill(&mut self, scratch: &mut Scratch, limit: usize) -> Result<usize, ErrorKind> {
+        if !self.readable {
+            return Err(ErrorKind::WouldBlock);
+        }
+        let (held, most) = match self.layers.first() {
+            None => (0, limit),
+            // The record at the end of the limit may be read whole.
+            Some(bottom) => (
+                bottom.held.len(),
+                limit.saturating_add(RECORD_WIRE_MAX).saturating_sub(bottom.held.len()).max(1),
+            ),
+        };
+        let room = &mut scratch.input[held..];
+        let most = most.min(room.len()).min(self.read_cap.unwrap_or(usize::MAX));
+        read_once(&mut self.socket, &mut self.readable, &mut room[..most])
+    }
+
+    /// Takes what the lowest layer held and `fresh` octets behind it through all layers, and sends
+    /// what they answer.
+    fn digest(
+        &mut self,
+        scratch: &mut Scratch,
+        fresh: usize,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), TlsFault> {
+        let Scratch { input, output, between } = scratch;
+        let mut outcome = Ok(());
+        for depth in 0..self.layers.len() {
+            let (below, rest) = self.layers.split_at_mut(depth);
+            let Some((layer, above)) = rest.split_first_mut() else { break };
+            let mut forward = |plain: &[u8]| match above.first_mut() {
+                Some(next) => next.held.extend_from_slice(plain),
+                None => sink(plain),
+            };
+            let processed = if depth == 0 {
+                let held = layer.held.len();
+                input[..held].copy_from_slice(&layer.held);
+                layer.process(&mut input[..held + fresh], output, &mut forward)
+            } else {
+                layer.process_held(between, &mut forward)
+            };
+            let carried = carry_down(below, output, between);
+            if let Err(fault) = processed.and(carried) {
+                outcome = Err(fault);
+                break;
+            }
+        }
+        // A socket that takes nothing any more shows it to the next write; what it has delivered
+        // before counts nevertheless.
+        let _ = self.send_output(output);
+        outcome
+    }
+
+    fn drive_handshake(&mut self, scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8])) -> Handshake {
+        // First what is here already: a leftover, or nothing, which makes a client speak first.
+        let mut fresh = 0;
+        loop {
+            if let Err(fault) = self.digest(scratch, fresh, sink) {
+                return Handshake::Failed(fault);
+            }
+            let top = self.layers.last();
+            if let Some(up) = top.and_then(TlsLayer::up) {
+                return Handshake::Up(Box::new(up));
+            }
+            if self.layers.iter().any(TlsLayer::peer_closed) {
+                return Handshake::Failed(TlsFault::PeerClosed);
+            }
+            fresh = match self.fill(scratch, RECORD_WIRE_MAX) {
+                Ok(0) => return Handshake::Failed(TlsFault::PeerClosed),
+                Ok(octets) => octets,
+                Err(ErrorKind::WouldBlock) => return Handshake::InProgress,
+                Err(kind) => return Handshake::Failed(TlsFault::Io(kind)),
+            };
+        }
+    }
+
+    fn input_of_new_layer(&mut self, leftover: Vec<u8>) -> Vec<u8> {
+        let mut input = leftover;
+        input.append(&mut self.decrypted);
+        self.decrypted = Vec::new();
+        input
+    }
+
+    fn send_output(&mut self, output: &mut Output) -> Result<(), Lost> {
+        let sent = if output.filled().is_empty() { Ok(()) } else { self.send(output.filled()) };
+        output.clear();
+        sent
+    }
+
+    /// Sends octets as they are, behind what is unsent.
+    fn send(&mut self, mut octets: &[u8]) -> Result<(), Lost> {
+        self.flush()?;
+        while self.writable && !octets.is_empty() {
+            let taken = write_once(&mut self.socket, &mut self.writable, octets);
+            octets = &octets[taken.map_err(Lost::Io)?..];
+        }
+        self.unsent.append(octets);
+        Ok(())
+    }
+}
