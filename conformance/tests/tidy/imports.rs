@@ -15,8 +15,10 @@ use super::tree::{Finding, Rule};
 const PROTOCOLS: [&str; 4] = ["imap", "pop3", "managesieve", "submission"];
 /// Modules of the core that both automata of a protocol may name, beside their protocol's own.
 const FOR_AUTOMATA: [&str; 6] = ["automaton", "close", "config", "line", "sasl", "secret"];
+/// What a frontend's may name in addition.
+const FOR_FRONTENDS: [&str; 1] = ["dialogue"];
 /// What a backend's may name in addition.
-const FOR_BACKENDS: [&str; 1] = ["forward"];
+const FOR_BACKENDS: [&str; 2] = ["forward", "handshake"];
 /// Modules of a protocol that belong to its backend's automaton.
 const OF_BACKENDS: [&str; 2] = ["backend", "login"];
 /// Crates that would give the core a world of its own.
@@ -43,7 +45,7 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
             what: format!("{path}: {why}"),
         })
         .collect();
-    findings.dedup_by(|a, b| a.line == b.line && a.what == b.what);
+    findings.dedup_by(|a, b| a.what == b.what);
     findings
 }
 
@@ -94,7 +96,8 @@ fn automaton_rule(module: &[&str], path: &[&str]) -> Option<&'static str> {
             None
         };
     }
-    let is_open = FOR_AUTOMATA.contains(first) || (of_backend && FOR_BACKENDS.contains(first));
+    let own_side = if of_backend { &FOR_BACKENDS[..] } else { &FOR_FRONTENDS[..] };
+    let is_open = FOR_AUTOMATA.contains(first) || own_side.contains(first);
     (!is_open).then_some("not among what this side of a protocol may know")
 }
 
@@ -247,6 +250,7 @@ mod tests {
         bad(FRONTEND, "fn a() { crate::imap::login::b() }", "its backend");
         bad(FRONTEND, "debug_assert!(super::backend::A);", "its backend");
         bad(FRONTEND, "use crate::pop3::b;", "not among");
+        bad(FRONTEND, "use crate::handshake::b;", "not among");
         bad(FRONTEND, "use crate::{line, route::identifier};", "crate::route::identifier");
         bad("core/src/imap/command.rs", "use crate::forward::b;", "not among");
         bad("core/src/imap/command/id.rs", "use crate::session as s;", "not among");
@@ -268,6 +272,7 @@ mod tests {
         bad(BACKEND, "use super::frontend::Frontend;", "its frontend");
         bad("core/src/imap/login.rs", "use super::frontend::A;", "its frontend");
         bad(BACKEND, "use crate::route::Route;", "not among");
+        bad(BACKEND, "use crate::dialogue::Turn;", "not among");
         bad(BACKEND, "use crate::session::Session;", "not among");
         bad(BACKEND, "use crate::managesieve::A;", "not among");
         good(BACKEND, "use super::login::Login;\nuse crate::forward::Identity;");

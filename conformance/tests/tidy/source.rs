@@ -37,6 +37,31 @@ impl Source {
         Self { path: path.into(), text: text.into(), code, product, comments }
     }
 
+    /// Modules in files of their own that are compiled for tests only.
+    pub(crate) fn test_modules(&self) -> Vec<String> {
+        let tokens = tokens(&self.code);
+        let mut modules = Vec::new();
+        for three in tokens.windows(3) {
+            let [keyword, name, end] = three else { continue };
+            let is_product = self.product[keyword.at..].starts_with("mod");
+            if keyword.text != "mod" || end.text != ";" || is_product {
+                continue;
+            }
+            let folder = self.path.strip_suffix(".rs").unwrap_or(&self.path);
+            let folder = ["/mod", "/lib", "/main"]
+                .iter()
+                .find_map(|name| folder.strip_suffix(name))
+                .unwrap_or(folder);
+            modules.push(format!("{folder}/{}", name.text));
+        }
+        modules
+    }
+
+    /// It is compiled for tests only.
+    pub(crate) fn is_test(&mut self) {
+        self.product = blanked(&self.code);
+    }
+
     /// The line that holds an octet, counted from 1.
     pub(crate) fn line_of(&self, at: usize) -> usize {
         1 + self.text.as_bytes()[..at].iter().filter(|octet| **octet == b'\n').count()
@@ -285,6 +310,14 @@ mod tests {
             assert!(!source.product.contains(gone), "{gone} in {}", source.product);
         }
         assert_eq!(Source::new("a/tests/b.rs", text).product.trim(), "");
+    }
+
+    #[test]
+    fn a_file_may_be_declared_a_test_elsewhere() {
+        let text = "mod a;\n#[cfg(test)]\nmod samples;\n";
+        let modules = |path| Source::new(path, text).test_modules();
+        assert_eq!(modules("driver-mio/src/tls/mod.rs"), ["driver-mio/src/tls/samples"]);
+        assert_eq!(modules("driver-mio/src/tls.rs"), ["driver-mio/src/tls/samples"]);
     }
 
     #[test]

@@ -75,9 +75,23 @@ impl Tree {
     pub(crate) fn read(root: &Path) -> io::Result<Self> {
         let mut tree = Self { sources: Vec::new(), texts: Vec::new() };
         tree.descend(root, "")?;
+        tree.mark_tests();
         tree.sources.sort_by(|a, b| a.path.cmp(&b.path));
         tree.texts.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(tree)
+    }
+
+    /// A module may be declared a test by its parent.
+    fn mark_tests(&mut self) {
+        let tests: Vec<String> = self.sources.iter().flat_map(Source::test_modules).collect();
+        for source in &mut self.sources {
+            let is_of = |test: &String| {
+                source.path.strip_prefix(test).is_some_and(|rest| rest.starts_with(['/', '.']))
+            };
+            if tests.iter().any(is_of) {
+                source.is_test();
+            }
+        }
     }
 
     fn descend(&mut self, folder: &Path, prefix: &str) -> io::Result<()> {
