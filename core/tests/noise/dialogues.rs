@@ -96,6 +96,10 @@ pub(crate) const WORDS: &[&[u8]] = &[
     b"GET / HTTP/1.1\r\n",
 ];
 
+/// Commands that are served as often as they come.
+pub(crate) const COMMANDS: &[&[u8]] =
+    &[b"a NOOP\r\n", b"a CAPABILITY\r\n", b"a ID NIL\r\n", b"a\n"];
+
 fn client(text: &str) -> Op {
     Op::Bytes(Leg::Client, text.as_bytes().to_vec())
 }

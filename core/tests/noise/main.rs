@@ -51,6 +51,8 @@ fn octets() -> impl Strategy<Value = Vec<u8>> {
         4 => proptest::sample::select(dialogues::WORDS).prop_map(|word| word.to_vec()),
         1 => vec(any::<u8>(), 0..40),
         1 => (any::<u8>(), 1_usize..20_000).prop_map(|(octet, count)| vec![octet; count]),
+        1 => (proptest::sample::select(dialogues::COMMANDS), 1_usize..3000)
+            .prop_map(|(command, count)| command.repeat(count)),
     ];
     vec(word, 1..6).prop_map(|words| words.concat())
 }
@@ -103,9 +105,9 @@ fn damaged(mut ops: Vec<Op>, damages: Vec<Damage>) -> Vec<Op> {
             Damage::Octets(at, damage) => {
                 let mut with_octets: Vec<&mut Vec<u8>> = ops
                     .iter_mut()
-                    .filter_map(|op| match op {
-                        Op::Bytes(_, octets) if !octets.is_empty() => Some(octets),
-                        _ => None,
+                    .filter_map(|op| {
+                        let Op::Bytes(_, octets) = op else { return None };
+                        (!octets.is_empty()).then_some(octets)
                     })
                     .collect();
                 if !with_octets.is_empty() {
