@@ -1,8 +1,8 @@
 //! What the `demo` program needs before and after it starts the server.
 //!
-//! [`Demo::prepare`] starts two backends with a little mail, chooses ports, and writes a folder with
-//! a self-signed certificate, a map file and the configuration; [`Demo::instructions`] says what to
-//! type. The server in front is the program's own business, so nothing here knows a driver.
+//! [`Demo::prepare`] starts two backends with a little mail, chooses ports, and writes a folder
+//! with a self-signed certificate, a map file and the configuration; [`Demo::instructions`] says
+//! what to type. The server in front is the program's own business, so nothing here knows a driver.
 //! Everything is on loopback and goes away when the [`Demo`] is dropped. Read next: `backend`.
 
 mod mail;

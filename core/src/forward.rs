@@ -2,8 +2,8 @@
 //!
 //! One [`Identity`] is collected for each attempt; each protocol writes it in its own form: IMAP
 //! as fields of ID, here as [`Identity::id_fields`]. Field names are Dovecot's, which other servers
-//! have taken over. What a client says of itself under these names is dropped
-//! ([`is_reserved_id_field`]): the backend trusts our address, so nobody may speak through us.
+//! have taken over. What a client says of itself under these names is dropped where it is read
+//! (`imap/command.rs`): the backend trusts our address, so nobody may speak through us.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -40,23 +40,6 @@ impl Identity {
         }
         fields
     }
-}
-
-/// Whether a field of a client's own ID command would speak in the proxy's name.
-pub(crate) fn is_reserved_id_field(name: &[u8]) -> bool {
-    const RESERVED: [&[u8]; 8] = [
-        b"x-originating-",
-        b"x-connected-",
-        b"x-proxy-",
-        b"x-session-",
-        b"x-client-transport",
-        b"x-forward-",
-        b"x-multiplex",
-        b"x-via",
-    ];
-    RESERVED.iter().any(|prefix| {
-        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    })
 }
 
 /// An address as text; one that is v4 in v6 clothes is written as v4.
@@ -123,13 +106,5 @@ mod tests {
         assert_eq!(header.len(), 52);
         let mapped = proxy_v2_header(address("[::ffff:192.0.2.7]:1"), address("192.0.2.8:2"));
         assert_eq!(mapped[13], 0x11);
-    }
-
-    #[test]
-    fn names_of_ours_are_reserved_in_any_case() {
-        assert!(is_reserved_id_field(b"X-Originating-IP"));
-        assert!(is_reserved_id_field(b"x-forward-anything"));
-        assert!(!is_reserved_id_field(b"name"));
-        assert!(!is_reserved_id_field(b"x-original"));
     }
 }

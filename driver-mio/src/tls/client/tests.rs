@@ -1,3 +1,5 @@
+//! Backend TLS policies: pins, names, trust and our own certificate, as they are configured.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
