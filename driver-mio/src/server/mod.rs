@@ -33,7 +33,7 @@ use crate::worker::{WAKE, Worker};
 
 /// A server that runs. Dropping it stops it at once; see [`Remote::drain`] for the polite end.
 pub struct Server {
-    addresses: Vec<(String, SocketAddr)>,
+    addresses: Addresses,
     remote: Remote,
     workers: Vec<JoinHandle<()>>,
     // Answers workers until they are gone.
@@ -128,12 +128,7 @@ impl Server {
         Ok(server)
     }
 
-    fn start_worker(
-        &mut self,
-        index: usize,
-        doors: Vec<(usize, std::net::TcpListener)>,
-        shared: &Arc<Shared>,
-    ) -> io::Result<()> {
+    fn start_worker(&mut self, index: usize, doors: Doors, shared: &Arc<Shared>) -> io::Result<()> {
         let poll = Poll::new()?;
         let mailbox = Arc::new(Mailbox::new(Waker::new(poll.registry(), WAKE)?));
         let acceptor = Acceptor::new(doors, poll.registry())?;
@@ -216,10 +211,10 @@ impl Drop for Server {
 /// The sockets of one worker, each with the position of its listener.
 type Doors = Vec<(usize, std::net::TcpListener)>;
 
-fn bind(
-    site: &Site,
-    workers: usize,
-) -> Result<(Vec<(String, SocketAddr)>, Vec<Doors>), StartFault> {
+/// Listeners by name, and where they listen.
+type Addresses = Vec<(String, SocketAddr)>;
+
+fn bind(site: &Site, workers: usize) -> Result<(Addresses, Vec<Doors>), StartFault> {
     let mut addresses = Vec::new();
     let mut doors: Vec<Doors> = (0..workers).map(|_| Vec::new()).collect();
     for (index, address) in site.binds() {
