@@ -1,9 +1,27 @@
 //! The Gatepost server on mio: the driver that serves the sans-IO core over real sockets.
+//!
+//! [`Server::start`] binds everything a configuration names, and serves until it is drained or
+//! stopped. One worker thread a core does all the work on connections, edge-triggered; what is slow
+//! (names to resolve) runs on one control thread. No protocol is known here: see `gatepost_core`.
+//!
+//! Read `server/mod.rs` for how it begins and ends, `worker/mod.rs` for the event loop,
+//! `worker/dialogue.rs` for the contract carried out, `relay.rs` for the data plane, and
+//! `leg/mod.rs` for a socket with its TLS.
 #![forbid(unsafe_code)]
-// The worker, which uses these modules, is not here yet.
-#![allow(dead_code, unused_imports)]
 
+mod control;
 mod leg;
+mod listen;
+mod log_line;
 mod pipe;
+mod relay;
+mod rig;
+mod server;
 mod timer;
 mod tls;
+mod worker;
+
+pub use log_line::json_line;
+pub use rig::{Lookup, Resolve, Rig};
+pub use server::site::{Site, SiteFault};
+pub use server::{Held, Remote, Server, StartFault};

@@ -455,8 +455,12 @@ impl Backend {
             self.state.answered(sent);
         }
         self.state.received(Received::Login);
-        let reply = StatusText::parse(rest);
+        // Before anybody looks for a response code: what is hidden in one must not be found later.
+        let rest = clean(rest);
+        let reply = StatusText::parse(&rest);
         let verdict = match status {
+            // It cannot accept what it has not been told.
+            Status::Ok if self.login.is_unfinished() => return Err(AttemptFault::Protocol),
             Status::Ok => {
                 self.welcome(reply, out);
                 return Ok(BackendAsk::Nothing);
@@ -488,8 +492,8 @@ impl Backend {
         }
         self.phase = Phase::Settling(Welcome {
             capabilities,
-            code: code.map(|code| clean(&code)),
-            text: clean(reply.text),
+            code,
+            text: reply.text.to_vec(),
             aftermath: Vec::new(),
         });
     }
@@ -535,7 +539,7 @@ impl Verdict {
         }
         line.push(b' ');
         line.extend_from_slice(reply.text);
-        Self::No(clean(&line))
+        Self::No(line)
     }
 
     fn deliver(self) -> Result<Ask, AttemptFault> {

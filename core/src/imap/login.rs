@@ -69,6 +69,11 @@ impl Login {
         self.exposed
     }
 
+    /// Whether the backend has still to ask for a part of it.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     pub(crate) fn is_exchange(&self) -> bool {
         matches!(self.given.proof, Proof::Exchange { .. })
     }
@@ -132,7 +137,7 @@ impl Login {
                     }
                     self.pending = pieces;
                 }
-                self.exposed = true;
+                self.exposed = self.pending.is_empty();
             }
         }
         out.extend_from_slice(b"\r\n");

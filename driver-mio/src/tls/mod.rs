@@ -19,9 +19,9 @@ use std::sync::Arc;
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-pub(crate) use self::client::{
-    ClientPolicy, PinMismatch, Trust, client_config, parse_pin, pin_of, server_name,
-};
+#[cfg(test)]
+pub(crate) use self::client::pin_of;
+pub(crate) use self::client::{ClientPolicy, PinMismatch, Trust, client_config, server_name};
 pub(crate) use self::server::{
     Certificate, CertificateSource, ServerPolicy, ServerTls, noting_sni,
 };

@@ -11,21 +11,6 @@ fn policy(trust: Trust) -> ClientPolicy {
 }
 
 #[test]
-fn a_pin_is_read_with_and_without_colons() {
-    let plain = "00ff".repeat(16);
-    let colons = ["00:FF"; 16].join(":");
-    let mut expected = [0; 32];
-    (0..32).filter(|index| index % 2 == 1).for_each(|index| expected[index] = 0xFF);
-    assert_eq!(parse_pin(&plain), Ok(expected));
-    assert_eq!(parse_pin(&colons), Ok(expected));
-    let long = format!("{plain}0");
-    for wrong in ["", "00", &plain[1..], &long, &plain.replace('f', "g"), &plain.replace('f', "é")]
-    {
-        assert!(parse_pin(wrong).unwrap_err().to_string().contains("64 hexadecimal"), "{wrong}");
-    }
-}
-
-#[test]
 fn a_server_name_is_a_host_or_an_address() {
     for name in ["imap.example.com", "192.0.2.1", "2001:db8::1"] {
         assert!(server_name(name).is_ok(), "{name}");

@@ -1,0 +1,300 @@
+//! The data plane: bytes pass both ways, and the core's relay says what an end means.
+//!
+//! Not here: anything of a protocol; the session is gone.
+//! Invariants: a direction reads only once everything it brought before is written, so nothing
+//! piles up beyond one read. A pipe is held only while octets stand in it, and a session with
+//! nothing in flight holds no buffer. Plaintext on both legs is spliced; otherwise one read, one
+//! write, so that bulk data fills TLS records and a small request leaves at once.
+//! Read next: `leg/mod.rs`.
+
+use gatepost_core::relay::Verdict;
+use gatepost_core::{Close, Inbox, Instant, Leg as Side, LegFault, Relay};
+
+use crate::leg::{Read, Splice};
+use crate::pipe::Pipe;
+use crate::worker::connection::{Body, Progress, Record, Stage, Wire, Wires};
+use crate::worker::{Resources, TURN_OCTETS, close};
+
+/// Octets that a direction reads at once.
+const SLICE_OCTETS: usize = 64 * 1024;
+
+/// A session after its hand-off.
+pub(crate) struct Pump {
+    relay: Relay,
+    from_client: Direction,
+    from_backend: Direction,
+    /// A write of the hand-off failed.
+    lost: Option<(Side, LegFault)>,
+}
+
+/// One of the two ways.
+#[derive(Default)]
+struct Direction {
+    /// Holds octets that the other side has not taken.
+    pipe: Option<Pipe>,
+    /// The core knows of its end.
+    ended: bool,
+}
+
+/// What came of one look at a direction.
+enum Carried {
+    Some,
+    Nothing,
+    End(Close),
+}
+
+impl Pump {
+    /// When the relay has been idle for too long; it moves with every octet.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.relay.deadline()
+    }
+
+    /// The end, if it has been idle for too long.
+    pub(crate) fn expired(&self, now: Instant) -> Option<Close> {
+        self.relay.expired(now)
+    }
+
+    /// The end by an operator.
+    pub(crate) fn kicked(&self, now: Instant) -> Close {
+        self.relay.kicked(now)
+    }
+
+    /// The end of a drain's grace.
+    pub(crate) fn drained(&self, now: Instant) -> Close {
+        self.relay.drained(now)
+    }
+
+    /// Pipes it holds.
+    pub(crate) fn pipes(&self) -> usize {
+        usize::from(self.from_client.pipe.is_some()) + usize::from(self.from_backend.pipe.is_some())
+    }
+
+    /// Writes the octets that passed into the record.
+    pub(crate) fn count(&self, record: &mut Record) {
+        record.octets = [self.relay.octets(Side::Client), self.relay.octets(Side::Backend)];
+    }
+
+    /// Leaves nothing behind but the record: what stands in a pipe is lost with the session.
+    pub(crate) fn settle(&mut self, body: &mut Body, resources: &mut Resources) {
+        self.count(&mut body.record);
+        for direction in [&mut self.from_client, &mut self.from_backend] {
+            if let Some(pipe) = direction.pipe.take() {
+                resources.pipes.give_back(pipe);
+            }
+        }
+    }
+
+    fn direction(&mut self, from: Side) -> &mut Direction {
+        match from {
+            Side::Client => &mut self.from_client,
+            Side::Backend => &mut self.from_backend,
+        }
+    }
+}
+
+/// Begins with what was received and not eaten, each toward the other side.
+pub(crate) fn begin(
+    relay: Relay,
+    inbox: Inbox,
+    body: &mut Body,
+    resources: &mut Resources,
+) -> Stage {
+    let mut pump = Box::new(Pump {
+        relay,
+        from_client: Direction::default(),
+        from_backend: Direction::default(),
+        lost: None,
+    });
+    for (from, bytes) in [(Side::Client, inbox.client), (Side::Backend, inbox.backend)] {
+        let to = from.other();
+        let Some(wire) = body.wires.of(to) else { continue };
+        match wire.write(&bytes, &mut resources.scratch) {
+            Ok(()) if bytes.is_empty() => {}
+            Ok(()) => pump.relay.carried(from, bytes.len(), resources.now),
+            Err(fault) => {
+                pump.lost.get_or_insert((to, fault));
+            }
+        }
+    }
+    Stage::Relay(pump)
+}
+
+/// Moves what can be moved, both ways, within a turn's budget.
+pub(crate) fn turn(pump: &mut Pump, body: &mut Body, resources: &mut Resources) -> Progress {
+    if let Some((side, fault)) = pump.lost {
+        let end = pump.relay.lost(side, fault, resources.now);
+        return finish(pump, &end, body, resources);
+    }
+    let mut budget = TURN_OCTETS;
+    loop {
+        let mut moved = false;
+        for from in [Side::Client, Side::Backend] {
+            match carry(pump, from, &mut body.wires, resources, &mut budget) {
+                Carried::Some => moved = true,
+                Carried::Nothing => {}
+                Carried::End(end) => return finish(pump, &end, body, resources),
+            }
+        }
+        if !moved {
+            return Progress::Idle;
+        }
+        if budget == 0 {
+            return Progress::Again;
+        }
+    }
+}
+
+fn finish(pump: &mut Pump, end: &Close, body: &mut Body, resources: &mut Resources) -> Progress {
+    pump.settle(body, resources);
+    Progress::Became(close::begin(end, body, resources))
+}
+
+/// One look at a direction: what waits goes first, then an end, then one read.
+fn carry(
+    pump: &mut Pump,
+    from: Side,
+    wires: &mut Wires,
+    resources: &mut Resources,
+    budget: &mut usize,
+) -> Carried {
+    let Some((source, sink)) = wires.pair(from) else {
+        let fault = LegFault::Io;
+        return Carried::End(pump.relay.lost(from, fault, resources.now));
+    };
+    if let Err(fault) = sink.flush() {
+        return lost(pump, from.other(), fault, resources);
+    }
+    if sink.leg.unsent_len() > 0 {
+        return Carried::Nothing;
+    }
+    if let Some(pipe) = pump.direction(from).pipe.take() {
+        return empty(pump, from, pipe, sink, resources);
+    }
+    if source.eof {
+        return end(pump, from, sink, resources);
+    }
+    if !source.worth_reading() {
+        return Carried::Nothing;
+    }
+    let limit = SLICE_OCTETS.min((*budget).max(1));
+    if source.leg.is_plain()
+        && sink.leg.is_plain()
+        && let Ok(pipe) = resources.pipes.take()
+    {
+        return splice(pump, from, pipe, (source, sink), resources, (limit, budget));
+    }
+    copy(pump, from, (source, sink), resources, (limit, budget))
+}
+
+fn splice(
+    pump: &mut Pump,
+    from: Side,
+    mut pipe: Pipe,
+    (source, sink): (&mut Wire, &mut Wire),
+    resources: &mut Resources,
+    (limit, budget): (usize, &mut usize),
+) -> Carried {
+    match source.leg.splice_in(&mut pipe, limit) {
+        Splice::Moved(octets) => {
+            *budget = budget.saturating_sub(octets);
+            empty(pump, from, pipe, sink, resources)
+        }
+        Splice::WouldBlock => {
+            resources.pipes.give_back(pipe);
+            Carried::Nothing
+        }
+        Splice::Eof => {
+            resources.pipes.give_back(pipe);
+            source.eof = true;
+            Carried::Some
+        }
+        Splice::Lost(kind) => {
+            let fault = source.broke(kind);
+            lost(pump, from, fault, resources)
+        }
+    }
+}
+
+/// Moves a pipe's octets to the side they are for; the pipe stays with its direction if that does
+/// not take them all.
+fn empty(
+    pump: &mut Pump,
+    from: Side,
+    mut pipe: Pipe,
+    sink: &mut Wire,
+    resources: &mut Resources,
+) -> Carried {
+    let mut carried = Carried::Nothing;
+    while !pipe.is_empty() {
+        match sink.leg.splice_out(&mut pipe) {
+            Splice::Moved(octets) => {
+                pump.relay.carried(from, octets, resources.now);
+                carried = Carried::Some;
+            }
+            Splice::WouldBlock => {
+                pump.direction(from).pipe = Some(pipe);
+                return carried;
+            }
+            Splice::Eof => return lost(pump, from.other(), LegFault::Io, resources),
+            Splice::Lost(kind) => {
+                let fault = sink.broke(kind);
+                return lost(pump, from.other(), fault, resources);
+            }
+        }
+    }
+    resources.pipes.give_back(pipe);
+    carried
+}
+
+fn copy(
+    pump: &mut Pump,
+    from: Side,
+    (source, sink): (&mut Wire, &mut Wire),
+    resources: &mut Resources,
+    (limit, budget): (usize, &mut usize),
+) -> Carried {
+    let Resources { gathered, scratch, .. } = resources;
+    gathered.clear();
+    let read = source.leg.read(scratch, limit, &mut |bytes| gathered.extend_from_slice(bytes));
+    match read {
+        Read::Some { plain, wire } => {
+            *budget = budget.saturating_sub(plain.max(wire));
+            if let Err(fault) = sink.write(gathered, scratch) {
+                return lost(pump, from.other(), fault, resources);
+            }
+            if plain > 0 {
+                pump.relay.carried(from, plain, resources.now);
+            }
+            Carried::Some
+        }
+        Read::WouldBlock => Carried::Nothing,
+        Read::Eof { clean: _ } => {
+            source.eof = true;
+            Carried::Some
+        }
+        Read::Lost(fault) => {
+            let fault = source.judge::<()>(Err(fault)).err().unwrap_or(LegFault::Io);
+            lost(pump, from, fault, resources)
+        }
+    }
+}
+
+/// Tells the core once that everything of a side is written and nothing more comes.
+fn end(pump: &mut Pump, from: Side, sink: &mut Wire, resources: &mut Resources) -> Carried {
+    let direction = pump.direction(from);
+    if direction.ended {
+        return Carried::Nothing;
+    }
+    direction.ended = true;
+    match pump.relay.ended(from, resources.now) {
+        Verdict::Close(end) => Carried::End(end),
+        Verdict::HalfClose(_) => match sink.end(&mut resources.scratch) {
+            Ok(()) => Carried::Some,
+            Err(fault) => lost(pump, from.other(), fault, resources),
+        },
+    }
+}
+
+fn lost(pump: &Pump, side: Side, fault: LegFault, resources: &Resources) -> Carried {
+    Carried::End(pump.relay.lost(side, fault, resources.now))
+}

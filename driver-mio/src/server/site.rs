@@ -1,0 +1,279 @@
+//! What a configuration needs beside its text: certificates, authorities, the map.
+//!
+//! A [`Site`] is loaded whole or not at all, before anything is bound, and `gatepost check` loads
+//! it as `gatepost run` does. It is immutable and shared by all workers. Certificates are
+//! `tls/server.rs`'s, trust in backends `tls/client.rs`'s.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gatepost_core::config::{
+    self, Config, Destination, Listener, MappingSource, Normalize, Protocol, TlsMode, TlsVersion,
+};
+use gatepost_core::route::table::FileMap;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
+
+use crate::tls::{
+    Certificate, CertificateSource, ClientPolicy, MinVersion, ServerPolicy, ServerTls, Trust,
+    client_config, server_name,
+};
+
+/// A configuration with everything that it refers to.
+pub struct Site {
+    pub(crate) listeners: Vec<ServedListener>,
+    backends: HashMap<(String, Protocol), BackendTls>,
+    routes: Routes,
+    pub(crate) server: config::Server,
+}
+
+/// A listener and how it does TLS.
+pub(crate) struct ServedListener {
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+}
+
+/// How to do TLS with a destination.
+#[derive(Clone)]
+pub(crate) struct BackendTls {
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) name: ServerName<'static>,
+}
+
+/// Where accounts live.
+struct Routes {
+    /// The map in each form of identifiers that a listener uses.
+    maps: Vec<(Normalize, FileMap)>,
+    destinations: Vec<Arc<Destination>>,
+    default: Arc<Destination>,
+}
+
+/// Something a configuration refers to is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteFault {
+    /// The key of the configuration, or the file and line, that it concerns.
+    pub place: String,
+    /// What is wrong, and how to mend it.
+    pub what: String,
+}
+
+impl fmt::Display for SiteFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+impl Site {
+    /// Reads every file that the configuration names. Reports every fault, not the first.
+    pub fn load(config: &Config) -> Result<Self, Vec<SiteFault>> {
+        let mut faults = Vec::new();
+        let certificates = load_certificates(config, &mut faults);
+        let listeners = load_listeners(config, &certificates, &mut faults);
+        let backends = load_backends(config, &mut faults);
+        let maps = load_maps(config, &mut faults);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let routes = Routes {
+            maps,
+            destinations: config.destinations.clone(),
+            default: Arc::clone(&config.routing.default_destination),
+        };
+        Ok(Self { listeners, backends, routes, server: config.server.clone() })
+    }
+
+    /// Accounts in the map.
+    pub fn accounts(&self) -> usize {
+        self.routes.maps.first().map_or(0, |(_, map)| map.len())
+    }
+
+    /// The destination of an account, its name being in this form; the default one for those that
+    /// are not known or not named.
+    pub(crate) fn route(&self, identifier: Option<&[u8]>, form: Normalize) -> Arc<Destination> {
+        let routes = &self.routes;
+        let map = routes.maps.iter().find(|(known, _)| *known == form);
+        let found = identifier.zip(map).and_then(|(name, (_, map))| map.find(name));
+        let destination = found.and_then(|position| routes.destinations.get(position));
+        Arc::clone(destination.unwrap_or(&routes.default))
+    }
+
+    /// How to do TLS with a destination; none where it is not configured for any.
+    pub(crate) fn backend_tls(&self, name: &str, protocol: Protocol) -> Option<BackendTls> {
+        self.backends.get(&(name.to_owned(), protocol)).cloned()
+    }
+
+    /// The addresses to bind, each with the position of its listener.
+    pub(crate) fn binds(&self) -> impl Iterator<Item = (usize, SocketAddr)> {
+        self.listeners
+            .iter()
+            .enumerate()
+            .filter(|(_, served)| served.listener.max_connections > 0)
+            .flat_map(|(index, served)| served.listener.bind.iter().map(move |at| (index, *at)))
+    }
+}
+
+fn load_certificates(
+    config: &Config,
+    faults: &mut Vec<SiteFault>,
+) -> HashMap<String, Arc<Certificate>> {
+    let mut loaded = HashMap::new();
+    for certificate in &config.certificates {
+        let source = CertificateSource {
+            name: certificate.name.clone(),
+            cert: PathBuf::from(&certificate.cert),
+            key: PathBuf::from(&certificate.key),
+            subjects: certificate.subjects.clone(),
+            default: certificate.default,
+        };
+        match Certificate::load(&source) {
+            Ok(certificate) => {
+                loaded.insert(source.name, certificate);
+            }
+            Err(error) => faults.push(SiteFault {
+                place: format!("tls.certificate.{}", source.name),
+                what: error.to_string(),
+            }),
+        }
+    }
+    loaded
+}
+
+fn load_listeners(
+    config: &Config,
+    certificates: &HashMap<String, Arc<Certificate>>,
+    faults: &mut Vec<SiteFault>,
+) -> Vec<ServedListener> {
+    let tickets = match ServerTls::new() {
+        Ok(tickets) => tickets,
+        Err(error) => {
+            faults.push(SiteFault { place: "tls".to_owned(), what: error.to_string() });
+            return Vec::new();
+        }
+    };
+    let mut served = Vec::new();
+    for listener in &config.listeners {
+        let mut tls = None;
+        if listener.tls != TlsMode::Plain {
+            let names = listener.certificates.iter();
+            let chosen: Vec<_> = names.filter_map(|name| certificates.get(name).cloned()).collect();
+            // Those that could not be loaded have been reported.
+            if chosen.len() == listener.certificates.len() {
+                match tickets.config(&chosen, &policy(config, listener)) {
+                    Ok(config) => tls = Some(config),
+                    Err(error) => faults.push(SiteFault {
+                        place: format!("listener.{}", listener.name),
+                        what: error.to_string(),
+                    }),
+                }
+            }
+        }
+        served.push(ServedListener { listener: Arc::clone(listener), tls });
+    }
+    served
+}
+
+fn policy(config: &Config, listener: &Listener) -> ServerPolicy {
+    ServerPolicy {
+        min_version: match listener.min_version {
+            TlsVersion::V1_2 => MinVersion::Tls12,
+            TlsVersion::V1_3 => MinVersion::Tls13,
+        },
+        ignore_client_order: config.tls.ignore_client_order,
+        disable_cipher_suites: config.tls.disable_cipher_suites.clone(),
+        alpn: alpn(listener.protocol),
+    }
+}
+
+/// The protocol's registered ALPN ids (RFC 7301 and IANA's list); submission has none.
+fn alpn(protocol: Protocol) -> Vec<Vec<u8>> {
+    match protocol {
+        Protocol::Imap => vec![b"imap".to_vec()],
+        Protocol::Pop3 => vec![b"pop3".to_vec()],
+        Protocol::ManageSieve => vec![b"managesieve".to_vec()],
+        Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => Vec::new(),
+    }
+}
+
+fn load_backends(
+    config: &Config,
+    faults: &mut Vec<SiteFault>,
+) -> HashMap<(String, Protocol), BackendTls> {
+    let mut loaded = HashMap::new();
+    for destination in &config.destinations {
+        let endpoints = destination.endpoints.iter();
+        for (protocol, _) in endpoints.filter(|(_, endpoint)| endpoint.tls != TlsMode::Plain) {
+            match load_backend(config, destination, *protocol) {
+                Ok(tls) => {
+                    loaded.insert((destination.name.clone(), *protocol), tls);
+                }
+                Err(what) => {
+                    let place = format!("destination.{}", destination.name);
+                    let fault = SiteFault { place, what };
+                    // One wrong file is one fault, however many protocols need it.
+                    if !faults.contains(&fault) {
+                        faults.push(fault);
+                    }
+                }
+            }
+        }
+    }
+    loaded
+}
+
+fn load_backend(
+    config: &Config,
+    destination: &Destination,
+    protocol: Protocol,
+) -> Result<BackendTls, String> {
+    let trust = if !destination.tls_pinned_cert_sha256.is_empty() {
+        Trust::Pins(destination.tls_pinned_cert_sha256.clone())
+    } else if destination.tls_allow_invalid_certs {
+        Trust::Anything
+    } else if let Some(file) = &destination.tls_ca_file {
+        Trust::CaFile(PathBuf::from(file))
+    } else {
+        Trust::PlatformRoots
+    };
+    let identity = destination.tls_client_cert.as_ref().zip(destination.tls_client_key.as_ref());
+    let policy = ClientPolicy {
+        trust,
+        identity: identity.map(|(cert, key)| (PathBuf::from(cert), PathBuf::from(key))),
+        disable_cipher_suites: config.tls.disable_cipher_suites.clone(),
+        alpn: alpn(protocol),
+    };
+    let name = destination.tls_server_name.as_ref().unwrap_or(&destination.host);
+    let name = server_name(name).map_err(|error| error.to_string())?;
+    let config = client_config(&policy).map_err(|error| error.to_string())?;
+    Ok(BackendTls { config, name })
+}
+
+fn load_maps(config: &Config, faults: &mut Vec<SiteFault>) -> Vec<(Normalize, FileMap)> {
+    let MappingSource::File { path } = &config.mapping.source else { return Vec::new() };
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let what = format!("cannot be read: {error}");
+            faults.push(SiteFault { place: path.clone(), what });
+            return Vec::new();
+        }
+    };
+    let names: Vec<&str> = config.destinations.iter().map(|it| it.name.as_str()).collect();
+    let mut maps: Vec<(Normalize, FileMap)> = Vec::new();
+    for listener in &config.listeners {
+        let form = listener.normalize;
+        if maps.iter().any(|(known, _)| *known == form) {
+            continue;
+        }
+        match FileMap::parse(&text, &names, form) {
+            Ok(map) => maps.push((form, map)),
+            Err(fault) => {
+                faults.push(SiteFault { place: path.clone(), what: fault.to_string() });
+                break;
+            }
+        }
+    }
+    maps
+}
