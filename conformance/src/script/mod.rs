@@ -24,4 +24,4 @@ mod wire;
 
 pub use suite::{Outcome, run, run_over_sockets};
 pub use timeline::Place;
-pub use wire::{Lookup, Needs, Order, Plan, Resolve, Served, Start};
+pub use wire::{Lookup, Order, Plan, Resolve, Served, Start};

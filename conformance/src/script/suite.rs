@@ -6,7 +6,6 @@
 //!
 //! Read next: `core_run`, `cuts`.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
@@ -24,7 +23,7 @@ use super::core_run::play;
 use super::cuts::{Cut, all, over_sockets};
 use super::parse::parse;
 use super::timeline::{Emission, Fault, Place, Script};
-use super::wire::{Start, Went, out_of_scope};
+use super::wire::{Start, out_of_scope};
 
 /// What a run of all scripts came to.
 #[derive(Debug, Default)]
@@ -36,7 +35,7 @@ pub struct Outcome {
     /// What was skipped, with the reason.
     pub skipped: Vec<String>,
     /// How many scripts can run in the core only, by reason.
-    pub core_only: BTreeMap<String, usize>,
+    pub core_only: BTreeMap<&'static str, usize>,
     /// A text for each script that failed.
     pub failures: Vec<String>,
     /// Scripts that were rewritten.
@@ -137,7 +136,7 @@ impl Settings {
 enum Verdict {
     Passed { runs: usize },
     Skipped(String),
-    CoreOnly(String),
+    CoreOnly(&'static str),
     Failed { runs: usize, text: String },
     Rewritten,
 }
@@ -170,24 +169,13 @@ fn one(ground: Ground<'_>, path: &Path, settings: &Settings) -> io::Result<Verdi
             Ok(judged(&script, Place::Core, &cuts, |cut| failure(&script, cut)))
         }
         Ground::Sockets(place, start) => Ok(match out_of_scope(&script) {
-            Some(reason) => Verdict::CoreOnly(reason.to_owned()),
-            None => on_sockets(&script, place, start, settings),
+            Some(reason) => Verdict::CoreOnly(reason),
+            None => judged(&script, place, &over_sockets(settings.seed), |cut| {
+                let fault = super::wire::play(&script, cut, start).err()?;
+                Some(headline(path, &fault))
+            }),
         }),
     }
-}
-
-fn on_sockets(script: &Script, place: Place, start: &Start<'_>, settings: &Settings) -> Verdict {
-    let out_of_reach = RefCell::new(None);
-    let cuts = over_sockets(settings.seed);
-    let verdict = judged(script, place, &cuts, |cut| match super::wire::play(script, cut, start) {
-        Ok(Went::Through) => None,
-        Ok(Went::Nowhere(reason)) => {
-            *out_of_reach.borrow_mut() = Some(reason);
-            None
-        }
-        Err(fault) => Some(headline(&script.path, &fault)),
-    });
-    out_of_reach.into_inner().map_or(verdict, Verdict::CoreOnly)
 }
 
 /// Writes what comes out into the script; whether that changed it.

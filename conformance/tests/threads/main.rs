@@ -13,7 +13,7 @@ use std::mem::take;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -55,8 +55,6 @@ struct Server {
 struct Orders {
     drain: AtomicBool,
     kick: AtomicBool,
-    /// Nobody leaves before the end.
-    admitted: AtomicUsize,
 }
 
 fn start(plan: Plan) -> io::Result<Box<dyn Served>> {
@@ -182,8 +180,7 @@ impl Serving {
         self.answer = None;
         match step {
             Step::Admit(_) => {
-                let most = self.plan.listener.max_connections as usize;
-                let refused = self.orders.admitted.fetch_add(1, Ordering::Relaxed) >= most;
+                let refused = self.plan.listener.max_connections == 0;
                 let verdict = if refused { Err(Refusal::TooManyConnections) } else { Ok(()) };
                 self.answer = Some((ticket, Answer::Admitted(verdict)));
             }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use gatepost_core::config::{Destination, Listener};
 use gatepost_core::{ConnectFault, Peer, Routing, Seed};
 
-pub(super) use run::{Went, play};
+pub(super) use run::play;
 pub(super) use scope::out_of_scope;
 
 /// What a server under test needs to serve one script. One worker is enough.
@@ -35,10 +35,8 @@ pub struct Plan {
     pub certificate: PathBuf,
     /// Path of its private key, PEM.
     pub key: PathBuf,
-    /// The accounts with a destination of their own.
-    pub accounts: Vec<(Vec<u8>, Arc<Destination>)>,
-    /// Everybody else's destination.
-    pub default: Arc<Destination>,
+    /// Every destination that a lookup may lead to.
+    pub destinations: Vec<Arc<Destination>>,
     /// Called once for each lookup: where an account lives.
     pub route: Lookup,
     /// The addresses that sessions believe in, in place of the socket's.
@@ -52,24 +50,6 @@ pub struct Plan {
     pub remembered: Option<Arc<[u8]>>,
     /// Octets that the server may take from a socket at once; none: as many as it likes.
     pub read_cap: Option<usize>,
-    /// What the script needs beyond the ordinary; a server that cannot give it is not started, with
-    /// [`io::ErrorKind::Unsupported`].
-    pub needs: Needs,
-}
-
-/// What not every server under test can be made to do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// [`Plan::route`] is to be asked, since it finds something else than the accounts say: a store
-    /// is silent, or an answer is not what was asked for.
-    pub lookups: bool,
-    /// [`Plan::resolve`] gives a fault.
-    pub connect_faults: bool,
-    /// There is something in [`Plan::remembered`].
-    pub memory: bool,
-    /// More than one connection to a backend is made, where what is announced on one must not be
-    /// remembered on the next.
-    pub forgetting: bool,
 }
 
 /// Where a host and port is, in place of name resolution.

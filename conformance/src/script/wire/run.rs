@@ -23,7 +23,7 @@ use super::super::cuts::Cut;
 use super::super::timeline::{Deed, Emission, Fault, Reply, Routes, Script, What, World};
 use super::certificate::{Certificate, UNNAMED, server_name};
 use super::socket::{PATIENCE, Unlike, Wire};
-use super::{Lookup, Needs, Order, Plan, Resolve, Served, Start};
+use super::{Lookup, Order, Plan, Resolve, Served, Start};
 
 /// What is sent where a handshake is to fail for want of TLS; longer than a record's header.
 const NOT_TLS: &[u8] = b"\r\n* this is not TLS at all\r\n";
@@ -32,22 +32,10 @@ const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
 /// Between two looks for a connection that must come.
 const GLANCE: Duration = Duration::from_millis(1);
 
-/// How a script went that did not fail.
-pub(in super::super) enum Went {
-    Through,
-    /// This server cannot be made to do what the script needs.
-    Nowhere(String),
-}
-
 /// Plays a script; what failed, if anything did.
-pub(in super::super) fn play(script: &Script, cut: Cut, start: &Start<'_>) -> Result<Went, Fault> {
-    let mut run = match Run::new(script, cut, start) {
-        Ok(run) => run,
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-            return Ok(Went::Nowhere(error.to_string()));
-        }
-        Err(error) => return Err(Fault::new(1, format!("the run cannot begin: {error}"))),
-    };
+pub(in super::super) fn play(script: &Script, cut: Cut, start: &Start<'_>) -> Result<(), Fault> {
+    let first = |error: io::Error| Fault::new(1, format!("the run cannot begin: {error}"));
+    let mut run = Run::new(script, cut, start).map_err(first)?;
     for block in &script.blocks {
         run.over_here = block.expected.iter().any(|expected| may_break(&expected.what));
         for input in &block.inputs {
@@ -58,8 +46,7 @@ pub(in super::super) fn play(script: &Script, cut: Cut, start: &Start<'_>) -> Re
             block.expected.iter().map(|expected| expected.what.clone()).collect();
         run.read(&expected).map_err(|problem| Fault::new(block.inputs_end, problem))?;
     }
-    run.nothing_more().map_err(|problem| Fault::new(script.lines.len(), problem))?;
-    Ok(Went::Through)
+    run.nothing_more().map_err(|problem| Fault::new(script.lines.len(), problem))
 }
 
 struct Run {
@@ -76,8 +63,6 @@ struct Run {
     in_relay: bool,
     /// A handshake with the client has begun and not succeeded: what comes is TLS' own.
     client_is_noise: bool,
-    /// Who takes the only place, where the script's client finds none.
-    _crowd: Option<TcpStream>,
     _folder: tempfile::TempDir,
 }
 
@@ -92,25 +77,24 @@ impl Run {
         let mut listener = (*script.listener).clone();
         listener.bind = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         if refused.is_some() {
-            listener.max_connections = 1;
+            listener.max_connections = 0;
         }
         let routes = trusting(&script.routes, &trusted.chain_path);
+        let own = routes.named.iter().map(|(_, destination)| destination);
+        let destinations = own.chain([&routes.default]).cloned().collect();
         let plan = Plan {
             listener,
             certificate: trusted.chain_path.clone(),
             key: trusted.key_path.clone(),
-            accounts: routes.named.clone(),
-            default: routes.default.clone(),
+            destinations,
             route: lookup(script, routes),
             peer,
             seed: Seed(0xa1),
             resolve: resolver(script, backends.local_addr()?),
             remembered: first_remembered(script),
             read_cap: read_cap(cut),
-            needs: needs(script),
         };
         let server = start(plan)?;
-        let crowd = refused.map(|_| occupy(server.address())).transpose()?;
         Ok(Self {
             cut,
             chunks: 0,
@@ -123,7 +107,6 @@ impl Run {
             over_here: false,
             in_relay: false,
             client_is_noise: false,
-            _crowd: crowd,
             _folder: folder,
         })
     }
@@ -425,36 +408,6 @@ fn resolver(script: &Script, backends: SocketAddr) -> Resolve {
         Err(ConnectFault::Refused) => Ok(SocketAddr::from(([127, 0, 0, 9], backends.port()))),
         Err(fault) => Err(fault),
     })
-}
-
-fn needs(script: &Script) -> Needs {
-    let mut needs = Needs::default();
-    let mut connected = 0;
-    let inputs = script.blocks.iter().flat_map(|block| &block.inputs);
-    for input in inputs {
-        let What::World(World::Answer(reply)) = &input.what else { continue };
-        match reply {
-            Reply::Unavailable | Reply::Found(Some(_)) => needs.lookups = true,
-            Reply::ConnectFailed(fault) => {
-                needs.connect_faults |= *fault != ConnectFault::Refused;
-            }
-            Reply::Connected { remembered } => {
-                connected += 1;
-                needs.memory |= remembered.is_some();
-            }
-            Reply::Found(None) | Reply::TlsUp(..) | Reply::TlsFailed(..) => {}
-        }
-    }
-    needs.forgetting = connected > 1;
-    needs
-}
-
-/// Takes a place, and knows that it has it by the greeting.
-fn occupy(address: SocketAddr) -> io::Result<TcpStream> {
-    let mut crowd = TcpStream::connect_timeout(&address, PATIENCE)?;
-    crowd.set_read_timeout(Some(PATIENCE))?;
-    io::Read::read_exact(&mut crowd, &mut [0])?;
-    Ok(crowd)
 }
 
 fn first_remembered(script: &Script) -> Option<Arc<[u8]>> {

@@ -1,6 +1,5 @@
 //! Which scripts can be played over sockets, and why others cannot.
 
-use gatepost_core::config::TlsMode;
 use gatepost_core::{Leg, LegFault, Refusal, TlsFault};
 
 use super::super::timeline::{Deed, Emission, Reply, Script, What, World};
@@ -12,11 +11,7 @@ pub(in super::super) fn out_of_scope(script: &Script) -> Option<&'static str> {
     let mut settled = false;
     for block in &script.blocks {
         for (position, input) in block.inputs.iter().enumerate() {
-            let implicit = script.listener.tls == TlsMode::Implicit;
             let reason = match &input.what {
-                What::World(World::Client { refused: Some(_), .. }) if implicit => {
-                    Some("no admission, where nobody sees who is admitted")
-                }
                 What::Bytes(..) => None,
                 What::World(World::Answer(Reply::Connected { remembered }))
                     if *known.get_or_insert(remembered) != remembered =>
