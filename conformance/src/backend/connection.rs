@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio_rustls::TlsAcceptor;
 
+use super::dots;
 use super::store::Content;
 
 /// Below this, in octets, a body is copied beside the text around it and saves a write.
@@ -72,7 +73,7 @@ impl Connection {
             if arrived.is_empty() {
                 return Ok(Line::Ended);
             }
-            let end = arrived.iter().position(|byte| *byte == b'\n');
+            let end = memchr::memchr(b'\n', arrived);
             let taken = end.map_or(arrived.len(), |end| end + 1);
             line.extend_from_slice(&arrived[..taken]);
             self.stream.consume(taken);
@@ -146,6 +147,27 @@ impl Connection {
     }
 }
 
+/// A literal that the end of a line announces: `{17}` or `{17+}`.
+pub(super) struct Announced {
+    pub(super) octets: u64,
+    pub(super) synchronising: bool,
+}
+
+impl Announced {
+    pub(super) fn at_end_of(line: &[u8]) -> Option<Self> {
+        let inside = line.strip_suffix(b"}")?;
+        let open = inside.iter().rposition(|byte| *byte == b'{')?;
+        let size = &inside[open + 1..];
+        let (digits, synchronising) = match size.strip_suffix(b"+") {
+            Some(digits) => (digits, false),
+            None => (size, true),
+        };
+        let plain = (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+        let octets = std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()?;
+        Some(Self { octets, synchronising })
+    }
+}
+
 /// Replies to be written, in order.
 #[derive(Default)]
 pub(super) struct Output {
@@ -179,6 +201,17 @@ impl Output {
         } else {
             self.bodies.push((std::mem::take(&mut self.text), Arc::clone(content), range));
         }
+    }
+
+    /// A part of a stored message that begins with a line, and the dot behind it.
+    pub(super) fn dotted(&mut self, content: &Arc<Content>, range: Range<usize>) {
+        let part = &content.bytes()[range.clone()];
+        if content.wire().verbatim && (part.is_empty() || part.ends_with(b"\n")) {
+            self.body(content, range);
+        } else {
+            dots::stuff(part, &mut self.text);
+        }
+        self.line(".");
     }
 }
 

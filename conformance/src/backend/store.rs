@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 
 use super::date::Date;
+use super::dots::Wire;
 use super::message;
 
 /// The most octets of messages that one backend keeps.
@@ -169,7 +170,8 @@ impl AccountStore {
         self.folders().subscribed.remove(&canonical(name));
     }
 
-    /// Takes a message's octets into account; they are given back when the last mailbox drops it.
+    /// Takes the octets of a message or script into account; they are given back when the last who
+    /// holds it drops it.
     pub(super) fn content(&self, bytes: Vec<u8>) -> Result<Arc<Content>, StoreFault> {
         let before = self.used.fetch_add(bytes.len(), Ordering::Relaxed);
         let within = before.saturating_add(bytes.len()) <= STORE_OCTETS;
@@ -304,12 +306,19 @@ pub(super) struct Content {
     bytes: Vec<u8>,
     header_length: OnceLock<usize>,
     body_lines: OnceLock<usize>,
+    wire: OnceLock<Wire>,
     used: Arc<AtomicUsize>,
 }
 
 impl Content {
     fn new(bytes: Vec<u8>, used: Arc<AtomicUsize>) -> Self {
-        Self { bytes, header_length: OnceLock::new(), body_lines: OnceLock::new(), used }
+        Self {
+            bytes,
+            header_length: OnceLock::new(),
+            body_lines: OnceLock::new(),
+            wire: OnceLock::new(),
+            used,
+        }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -329,6 +338,11 @@ impl Content {
         let count =
             || self.bytes[self.header_length()..].iter().filter(|byte| **byte == b'\n').count();
         *self.body_lines.get_or_init(count)
+    }
+
+    /// What it takes to send it with a dot at its end.
+    pub(super) fn wire(&self) -> Wire {
+        *self.wire.get_or_init(|| Wire::of(&self.bytes))
     }
 }
 
