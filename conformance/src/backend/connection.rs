@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio_rustls::TlsAcceptor;
 
-use super::dots;
+use super::dots::{self, Unstuffing};
 use super::store::Content;
 
 /// Below this, in octets, a body is copied beside the text around it and saves a write.
@@ -106,6 +106,31 @@ impl Connection {
             }
         }
         Ok(Some(octets))
+    }
+
+    /// A text up to the line that is a dot alone (see `dots`); None inside if it was longer than
+    /// `limit` and was not kept, None outside if the client closes before its end.
+    pub(super) async fn dotted(&mut self, limit: usize) -> io::Result<Option<Option<Vec<u8>>>> {
+        let mut text = Unstuffing::new(limit);
+        loop {
+            self.wait_for_input().await?;
+            let arrived = self.stream.buffer();
+            if arrived.is_empty() {
+                return Ok(None);
+            }
+            let (taken, ended) = text.take(arrived);
+            self.stream.consume(taken);
+            if ended {
+                return Ok(Some(text.finish()));
+            }
+        }
+    }
+
+    /// Reads `length` octets and forgets them; whether they all came.
+    pub(super) async fn skip(&mut self, length: u64) -> io::Result<bool> {
+        self.flush().await?;
+        let mut octets = (&mut self.stream).take(length);
+        Ok(tokio::io::copy_buf(&mut octets, &mut tokio::io::sink()).await? == length)
     }
 
     /// Writes what is due, then waits until something was received or the client closed. Safe to

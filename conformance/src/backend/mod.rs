@@ -18,6 +18,7 @@ mod message;
 mod pop3;
 mod sasl;
 mod store;
+mod submission;
 #[cfg(test)]
 mod test_client;
 pub mod tls;
@@ -57,7 +58,7 @@ pub struct Settings {
     pub accounts: Vec<Account>,
     /// What greetings and ID call this backend.
     pub name: String,
-    /// Read appended messages and forget them, for measurements that must not fill
+    /// Read appended and submitted messages and forget them, for measurements that must not fill
     /// the memory.
     pub discard_appended: bool,
     /// Offer XCLIENT, as if every peer were a proxy to be trusted. It has no effect but to be
@@ -86,11 +87,13 @@ pub enum Protocol {
     Imap,
     /// POP3 (RFC 1939), of the INBOX.
     Pop3,
+    /// Message submission (RFC 6409), to the INBOX of users of the same backend.
+    Submission,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Imap, Self::Pop3];
+    pub const ALL: [Self; 3] = [Self::Imap, Self::Pop3, Self::Submission];
 }
 
 /// Whether and when sessions are encrypted, and with which certificate (see [`tls::SelfSigned`]).
@@ -342,5 +345,6 @@ async fn serve(
     match protocol {
         Protocol::Imap => imap::serve(shared, connection, record).await,
         Protocol::Pop3 => pop3::serve(shared, connection, record).await,
+        Protocol::Submission => submission::serve(shared, connection, record).await,
     }
 }
