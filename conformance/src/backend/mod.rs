@@ -14,9 +14,11 @@ mod date;
 mod dots;
 mod imap;
 mod login;
+mod managesieve;
 mod message;
 mod pop3;
 mod sasl;
+mod scripts;
 mod store;
 mod submission;
 #[cfg(test)]
@@ -39,6 +41,7 @@ use connection::{Connection, Duplex};
 use date::Date;
 use store::{Flags, Store};
 
+pub use scripts::{SCRIPT_OCTETS, SCRIPTS};
 pub use store::{MAILBOXES, MESSAGES, STORE_OCTETS};
 
 /// The most session records that are kept; older ones go first.
@@ -87,13 +90,15 @@ pub enum Protocol {
     Imap,
     /// POP3 (RFC 1939), of the INBOX.
     Pop3,
+    /// ManageSieve (RFC 5804); scripts are kept, and not run.
+    ManageSieve,
     /// Message submission (RFC 6409), to the INBOX of users of the same backend.
     Submission,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Imap, Self::Pop3, Self::Submission];
+    pub const ALL: [Self; 4] = [Self::Imap, Self::Pop3, Self::ManageSieve, Self::Submission];
 }
 
 /// Whether and when sessions are encrypted, and with which certificate (see [`tls::SelfSigned`]).
@@ -345,6 +350,7 @@ async fn serve(
     match protocol {
         Protocol::Imap => imap::serve(shared, connection, record).await,
         Protocol::Pop3 => pop3::serve(shared, connection, record).await,
+        Protocol::ManageSieve => managesieve::serve(shared, connection, record).await,
         Protocol::Submission => submission::serve(shared, connection, record).await,
     }
 }

@@ -1,4 +1,4 @@
-//! The mail: accounts, their mailboxes, the messages in them; in memory, shared between sessions.
+//! The mail: accounts, their mailboxes and scripts, the messages; in memory, shared by sessions.
 //!
 //! A mailbox outlives its deletion for as long as a session has it selected. Messages stand in the
 //! order of their UIDs, and UIDs are never used twice. Every change of a mailbox raises its version
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::date::Date;
 use super::dots::Wire;
 use super::message;
+use super::scripts::Scripts;
 
 /// The most octets of messages that one backend keeps.
 pub const STORE_OCTETS: usize = 1 << 30;
@@ -67,6 +68,7 @@ impl Store {
 /// What belongs to one user.
 pub(super) struct AccountStore {
     folders: Mutex<Folders>,
+    scripts: Mutex<Scripts>,
     used: Arc<AtomicUsize>,
 }
 
@@ -87,11 +89,16 @@ impl AccountStore {
             subscribed: BTreeSet::from([INBOX.to_owned()]),
             next_validity: first_validity.saturating_add(1),
         };
-        Arc::new(Self { folders: Mutex::new(folders), used })
+        Arc::new(Self { folders: Mutex::new(folders), scripts: Mutex::default(), used })
     }
 
     fn folders(&self) -> MutexGuard<'_, Folders> {
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The Sieve scripts, locked: hold them for one command at most.
+    pub(super) fn scripts(&self) -> MutexGuard<'_, Scripts> {
+        self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn mailbox(&self, name: &str) -> Option<Arc<Mailbox>> {
