@@ -291,7 +291,7 @@ pub enum AttemptFault {
     MechanismMissing,
     /// The backend did not understand the login command.
     CommandRejected,
-    /// The backend says that it is unavailable for now.
+    /// The backend says that it is unavailable, which will pass.
     Temporary,
     /// The backend reports a fault of its own configuration.
     ServerBug,

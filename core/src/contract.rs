@@ -13,10 +13,11 @@
 //!     match outbox.step.take() {
 //!         Some((_, Step::Splice(relay))) => return pump(relay, inbox),
 //!         Some((_, Step::Close(close)))  => return finish(close),
-//!         Some((ticket, step))           => begin(ticket, step),  // answered later, with the ticket
+//!         Some((ticket, step))           => begin(ticket, step),  // answered later
 //!         None => {}
 //!     }
-//!     event = if take(&mut outbox.again) && flushed() { Event::Bytes } else { wait(poll_timeout()) };
+//!     let again = take(&mut outbox.again) && flushed();
+//!     event = if again { Event::Bytes } else { wait(poll_timeout()) };
 //! }
 //! ```
 //!

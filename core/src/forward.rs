@@ -3,8 +3,8 @@
 //! One [`Identity`] is collected for each attempt; each protocol writes it in its own form: IMAP
 //! as fields of ID ([`Identity::id_fields`]), the others as attributes of XCLIENT
 //! ([`Identity::xclient_attributes`], [`xclient_commands`]). Names are Dovecot's, which other
-//! servers have taken over. What a client says of itself under these names is dropped
-//! ([`is_reserved_id_field`]): the backend trusts our address, so nobody may speak through us.
+//! servers have taken over. What a client says of itself under these names is dropped where it is
+//! read (`imap/command.rs`): the backend trusts our address, so nobody may speak through us.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -106,23 +106,6 @@ fn write_xtext(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a field of a client's own ID command would speak in the proxy's name.
-pub(crate) fn is_reserved_id_field(name: &[u8]) -> bool {
-    const RESERVED: [&[u8]; 8] = [
-        b"x-originating-",
-        b"x-connected-",
-        b"x-proxy-",
-        b"x-session-",
-        b"x-client-transport",
-        b"x-forward-",
-        b"x-multiplex",
-        b"x-via",
-    ];
-    RESERVED.iter().any(|prefix| {
-        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    })
-}
-
 /// An address as text; one that is v4 in v6 clothes is written as v4.
 fn ip(address: SocketAddr) -> String {
     address.ip().to_canonical().to_string()
@@ -221,13 +204,5 @@ mod tests {
         assert_eq!(attributes[0], ("ADDR", "192.0.2.7".to_string()));
         assert_eq!(attributes[2], ("DESTADDR", "IPV6:2001:db8::1".to_string()));
         assert_eq!(identity.xclient_attributes("")[2].1, "2001:db8::1");
-    }
-
-    #[test]
-    fn names_of_ours_are_reserved_in_any_case() {
-        assert!(is_reserved_id_field(b"X-Originating-IP"));
-        assert!(is_reserved_id_field(b"x-forward-anything"));
-        assert!(!is_reserved_id_field(b"name"));
-        assert!(!is_reserved_id_field(b"x-original"));
     }
 }

@@ -120,8 +120,11 @@ pub fn is_http_request(line: &[u8]) -> bool {
     ];
     let Some(mark) = memchr::memmem::rfind(line, b" HTTP/") else { return false };
     let version = &line[mark + b" HTTP/".len()..];
-    METHODS.iter().any(|method| line.starts_with(method))
-        && matches!(version, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+    let is_version = match version {
+        [major, b'.', minor] => major.is_ascii_digit() && minor.is_ascii_digit(),
+        _ => false,
+    };
+    is_version && METHODS.iter().any(|method| line.starts_with(method))
 }
 
 #[cfg(test)]

@@ -22,6 +22,6 @@ mod tls;
 mod worker;
 
 pub use log_line::json_line;
-pub use rig::{Resolve, Rig};
+pub use rig::{Lookup, Resolve, Rig};
 pub use server::site::{Site, SiteFault};
 pub use server::{Held, Remote, Server, StartFault};

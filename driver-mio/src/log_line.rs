@@ -4,12 +4,13 @@
 //! (user names) is escaped in both, so that no name can break a line or pretend to be another
 //! field. Credentials never come near this file.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use gatepost_core::config::{Destination, LogFormat};
 use gatepost_core::{AttemptFault, Close, Refusal, State};
-use serde::Serialize as _;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::worker::connection::Record;
@@ -31,7 +32,15 @@ pub fn json_line(record: &log::Record<'_>) -> String {
 /// One line under construction.
 struct Line {
     event: &'static str,
-    fields: Vec<(&'static str, Value)>,
+    fields: Vec<(&'static str, Field)>,
+}
+
+/// The value of a field.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Field {
+    Text(String),
+    Number(u64),
 }
 
 /// A login was accepted, and the session handed over.
@@ -143,11 +152,11 @@ const fn refusal_name(refusal: Refusal) -> &'static str {
 
 impl Line {
     fn text(&mut self, key: &'static str, value: impl Into<String>) {
-        self.fields.push((key, Value::String(value.into())));
+        self.fields.push((key, Field::Text(value.into())));
     }
 
     fn number(&mut self, key: &'static str, value: u64) {
-        self.fields.push((key, Value::from(value)));
+        self.fields.push((key, Field::Number(value)));
     }
 
     fn render(self, format: LogFormat) -> String {
@@ -161,8 +170,8 @@ impl Line {
         let mut text = self.event.to_owned();
         for (key, value) in &self.fields {
             let written = match value {
-                Value::String(word) => write!(text, " {key}={}", Bare(word)),
-                number => write!(text, " {key}={number}"),
+                Field::Text(word) => write!(text, " {key}={}", Bare(word)),
+                Field::Number(number) => write!(text, " {key}={number}"),
             };
             debug_assert!(written.is_ok(), "a string takes everything");
         }
@@ -170,14 +179,13 @@ impl Line {
     }
 
     fn render_json(self) -> String {
-        let mut object = Map::new();
-        object.insert("event".to_owned(), Value::from(self.event));
-        object.extend(self.fields.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        let mut object = BTreeMap::from([("event", Field::Text(self.event.to_owned()))]);
+        object.extend(self.fields);
         json(&object)
     }
 }
 
-fn json(object: &Map<String, Value>) -> String {
+fn json(object: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, AsciiOnly);
     match object.serialize(&mut serializer) {

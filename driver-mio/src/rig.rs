@@ -10,12 +10,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use gatepost_core::config::Destination;
-use gatepost_core::{Peer, Seed};
+use gatepost_core::{ConnectFault, Peer, Routing, Seed};
 use rustix::io::Errno;
 
-/// Where a host and port is, in place of name resolution.
-pub type Resolve = Arc<dyn Fn(&str, u16) -> SocketAddr + Send + Sync>;
+/// Where a host and port is, or why nobody gets there, in place of name resolution.
+pub type Resolve = Arc<dyn Fn(&str, u16) -> Result<SocketAddr, ConnectFault> + Send + Sync>;
+
+/// Where an account lives, in place of the map.
+pub type Lookup = Arc<dyn Fn(Option<&[u8]>) -> Routing + Send + Sync>;
 
 /// The world as a test wants it.
 #[derive(Default, Clone)]
@@ -28,8 +30,13 @@ pub struct Rig {
     pub resolve: Option<Resolve>,
     /// Octets that one read takes from a socket at most.
     pub read_cap: Option<usize>,
-    /// Accounts with a destination of their own, looked up before any map.
-    pub accounts: Vec<(Vec<u8>, Arc<Destination>)>,
+    /// Where accounts live.
+    pub lookup: Option<Lookup>,
+    /// What every destination announced in an earlier life. Where this is set, or `forgets` is,
+    /// what it announces in this one is not remembered.
+    pub remembered: Option<Arc<[u8]>>,
+    /// Nothing is remembered of a destination from one session to the next.
+    pub forgets: bool,
     /// So many calls of accept(2) fail for want of descriptors.
     pub failing_accepts: Arc<AtomicU32>,
 }
@@ -43,10 +50,6 @@ impl Rig {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
             .ok()
             .map(|_| Errno::MFILE.into())
-    }
-
-    pub(crate) fn destination(&self, account: &[u8]) -> Option<&Arc<Destination>> {
-        self.accounts.iter().find(|(name, _)| name == account).map(|(_, destination)| destination)
     }
 }
 

@@ -193,7 +193,7 @@ fn password_file(accounts: &[Account<'_>]) -> String {
 fn configuration(folder: &Path, owner: &Owner, port: u16, tls_port: u16) -> String {
     let folder = folder.display();
     let Owner { user, group, .. } = owner;
-    let helper_limit = 2 * SESSION_LIMIT;
+    let inner_limit = 2 * SESSION_LIMIT;
     format!(
         r#"
 protocols = imap
@@ -224,11 +224,11 @@ userdb {{
   args = uid={user} gid={group} home={folder}/mail/%u
 }}
 service auth {{
-  client_limit = {helper_limit}
+  client_limit = {inner_limit}
 }}
 service anvil {{
   chroot =
-  client_limit = {helper_limit}
+  client_limit = {inner_limit}
   unix_listener anvil-auth-penalty {{
     mode = 0
   }}

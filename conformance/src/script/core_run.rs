@@ -26,6 +26,9 @@ const START_MILLIS: u64 = 1_000_000;
 /// Facts that may follow from one input without anything being eaten or sent.
 const IDLE_FACTS_MAX: u32 = 1000;
 
+/// Octets at the front of an inbox that are watched.
+const FRONT_OCTETS: usize = 256;
+
 /// What came out of a run.
 #[derive(Debug)]
 pub(super) struct Played {
@@ -339,10 +342,11 @@ impl<'a> Run<'a> {
     /// Tells the session one fact and does what it wants done; whether it wants to be called again.
     fn fact(&mut self, event: Event) -> Result<bool, String> {
         let Stage::Session(session) = &mut self.stage else { return Ok(false) };
-        let before = (self.inbox.client.clone(), self.inbox.backend.clone());
+        let before = [Front::of(&self.inbox.client), Front::of(&self.inbox.backend)];
         let mut out = Outbox::default();
         session.handle(event, self.now, &mut self.inbox, &mut out);
-        if !before.0.ends_with(&self.inbox.client) || !before.1.ends_with(&self.inbox.backend) {
+        let after = [&self.inbox.client, &self.inbox.backend];
+        if before.iter().zip(after).any(|(before, after)| !before.was_eaten_from(after)) {
             return Err("broken contract: an inbox was not eaten from its front".into());
         }
         let again = out.again;
@@ -455,6 +459,23 @@ impl<'a> Run<'a> {
         self.emissions.push(Emission::Did(Deed::Close(close.to_string())));
         self.stage = Stage::Over;
         Ok(())
+    }
+}
+
+/// An inbox before a fact, as much of it as is cheap to remember at every octet.
+struct Front {
+    length: usize,
+    octets: Vec<u8>,
+}
+
+impl Front {
+    fn of(inbox: &[u8]) -> Self {
+        Self { length: inbox.len(), octets: inbox[..inbox.len().min(FRONT_OCTETS)].to_vec() }
+    }
+
+    fn was_eaten_from(&self, inbox: &[u8]) -> bool {
+        let Some(eaten) = self.length.checked_sub(inbox.len()) else { return false };
+        self.octets.get(eaten..).is_none_or(|kept| inbox.starts_with(kept))
     }
 }
 

@@ -9,10 +9,14 @@ use super::timeline::{Script, What};
 
 /// Octets of input in a script up to which it is cut in two everywhere.
 pub(super) const OCTETS_CUT_EVERYWHERE: usize = 2000;
-/// Cuts in two of a script beyond that.
-const SAMPLED_CUTS: usize = 400;
+/// Octets that the cuts in two of a longer script may deliver in all; they are sampled to that.
+const SAMPLED_OCTETS: usize = 4_000_000;
+/// Octets at either end of a chunk where a longer script is cut in two at each.
+const EDGE_OCTETS: usize = 16;
 /// Random cuts of a script.
 const RANDOM_RUNS: u64 = 48;
+/// Random cuts of a script over sockets.
+const RANDOM_RUNS_OVER_SOCKETS: u64 = 3;
 
 /// One way to cut all chunks of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,19 +60,30 @@ impl Cut {
 pub(super) fn all(script: &Script, seed: u64) -> Vec<Cut> {
     let lengths = chunk_lengths(script);
     let mut cuts = vec![Cut::Whole, Cut::Bytewise];
-    let everywhere = lengths
-        .iter()
-        .enumerate()
-        .flat_map(|(chunk, length)| (1..*length).map(move |at| Cut::Twofold { chunk, at }));
-    if lengths.iter().sum::<usize>() <= OCTETS_CUT_EVERYWHERE {
-        cuts.extend(everywhere);
-    } else {
-        let everywhere: Vec<Cut> = everywhere.collect();
+    let total: usize = lengths.iter().sum();
+    let is_edge = |at: usize, length: usize| at <= EDGE_OCTETS || length - at <= EDGE_OCTETS;
+    for (chunk, length) in lengths.iter().enumerate() {
+        let places =
+            (1..*length).filter(|at| total <= OCTETS_CUT_EVERYWHERE || is_edge(*at, *length));
+        cuts.extend(places.map(|at| Cut::Twofold { chunk, at }));
+    }
+    if total > OCTETS_CUT_EVERYWHERE {
         let mut random = Random(seed);
-        cuts.extend((0..SAMPLED_CUTS).map(|_| everywhere[random.below(everywhere.len())]));
+        cuts.extend((0..SAMPLED_OCTETS / total).filter_map(|_| {
+            let chunk = random.below(lengths.len());
+            let at = random.below(lengths[chunk]);
+            (at > 0).then_some(Cut::Twofold { chunk, at })
+        }));
     }
     // The first one is the seed itself, so that a printed seed is a run of its own.
     cuts.extend((0..RANDOM_RUNS).map(|run| Cut::Seeded(seed.wrapping_add(run))));
+    cuts
+}
+
+/// The runs of a script over sockets, where each costs a server.
+pub(super) fn over_sockets(seed: u64) -> Vec<Cut> {
+    let mut cuts = vec![Cut::Whole, Cut::Bytewise];
+    cuts.extend((0..RANDOM_RUNS_OVER_SOCKETS).map(|run| Cut::Seeded(seed.wrapping_add(run))));
     cuts
 }
 

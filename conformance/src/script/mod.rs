@@ -7,7 +7,7 @@
 //!
 //! Not here: the scripts, and anything that knows what a protocol means.
 //! Read next: `parse` (lines), `header` (configuration), `core_run` (the reference driver),
-//! `suite` (all scripts, all cuts).
+//! `suite` (all scripts, all cuts), `wire` (the same over sockets).
 
 mod bless;
 mod compare;
@@ -20,5 +20,8 @@ mod steps;
 mod suite;
 mod text;
 mod timeline;
+mod wire;
 
-pub use suite::{Outcome, run};
+pub use suite::{Outcome, run, run_over_sockets};
+pub use timeline::Place;
+pub use wire::{Lookup, Order, Plan, Resolve, Served, Start};

@@ -82,6 +82,9 @@ impl Reader {
             return Err("a timeline begins with one `W: client ADDR -> ADDR`".into());
         }
         self.protocol()?;
+        if matches!(&what, What::Bytes(_, octets) if octets.is_empty()) {
+            return Err("nothing is sent".into());
+        }
         if self.blocks.last().is_none_or(|block| !block.expected.is_empty()) {
             self.blocks.push(Block::default());
         }
@@ -143,7 +146,8 @@ fn skip(text: &str) -> Result<Skip, String> {
     let place = match place {
         "core" => Place::Core,
         "mio" => Place::Mio,
-        _ => return Err(format!("{place:?} is no place where scripts run: core, mio")),
+        "threads" => Place::Threads,
+        _ => return Err(format!("{place:?} is no place where scripts run: core, mio, threads")),
     };
     Ok(Skip { place, reason: reason.into() })
 }
@@ -306,7 +310,8 @@ mod tests {
     fn everybody_has_a_route() {
         let script = parse(
             Path::new("test.script"),
-            "listen: imap\nroute: a -> one.test:993 implicit\nW: client 192.0.2.7:1 -> 198.51.100.1:2\n",
+            "listen: imap\nroute: a -> one.test:993 implicit\n\
+             W: client 192.0.2.7:1 -> 198.51.100.1:2\n",
         )
         .unwrap();
         assert_eq!(script.routes.find(Some(b"a")).host, "one.test");
@@ -322,6 +327,7 @@ mod tests {
         assert_eq!(fault("W: sunrise\n"), 4);
         assert_eq!(fault("P: dance\n"), 4);
         assert_eq!(fault("P>C: \\q\n"), 4);
+        assert_eq!(fault("C: \\\n"), 4);
         assert_eq!(fault("listen: imap\n"), 4);
         assert_eq!(fault("W: client 192.0.2.7:1 -> 198.51.100.1:2\n"), 4);
         assert!(parse(Path::new("x"), "C: a\n").is_err());

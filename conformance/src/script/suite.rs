@@ -6,6 +6,7 @@
 //!
 //! Read next: `core_run`, `cuts`.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::fs;
@@ -18,20 +19,23 @@ use std::thread;
 
 use super::bless::blessed;
 use super::compare::{Strictness, difference, lines};
-use super::core_run::{Played, play};
-use super::cuts::{Cut, all};
+use super::core_run::play;
+use super::cuts::{Cut, all, over_sockets};
 use super::parse::parse;
 use super::timeline::{Emission, Fault, Place, Script};
+use super::wire::{Start, out_of_scope};
 
 /// What a run of all scripts came to.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Scripts that were run.
+    /// Scripts that were found.
     pub scripts: usize,
     /// Ways in which they were cut, in all.
     pub runs: usize,
     /// What was skipped, with the reason.
     pub skipped: Vec<String>,
+    /// How many scripts can run in the core only, by reason.
+    pub core_only: BTreeMap<&'static str, usize>,
     /// A text for each script that failed.
     pub failures: Vec<String>,
     /// Scripts that were rewritten.
@@ -43,6 +47,26 @@ pub struct Outcome {
 /// # Errors
 /// The folder or a script cannot be read or rewritten.
 pub fn run(folder: &Path) -> io::Result<Outcome> {
+    on(Ground::Core, folder)
+}
+
+/// Runs every script below a folder over sockets, unless it needs what only the core's runner can
+/// make happen, on servers that `start` starts.
+///
+/// # Errors
+/// The folder or a script cannot be read.
+pub fn run_over_sockets(folder: &Path, place: Place, start: &Start<'_>) -> io::Result<Outcome> {
+    on(Ground::Sockets(place, start), folder)
+}
+
+/// Where scripts are run.
+#[derive(Clone, Copy)]
+enum Ground<'a> {
+    Core,
+    Sockets(Place, &'a Start<'a>),
+}
+
+fn on(ground: Ground<'_>, folder: &Path) -> io::Result<Outcome> {
     let settings = Settings::from_environment();
     let mut paths = Vec::new();
     collect(folder, &mut paths)?;
@@ -53,7 +77,7 @@ pub fn run(folder: &Path) -> io::Result<Outcome> {
     let work = || {
         let mut done = Vec::new();
         while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-            done.push((path, one(path, &settings)));
+            done.push((path, one(ground, path, &settings)));
         }
         done
     };
@@ -84,6 +108,7 @@ impl Outcome {
                 self.runs += runs;
                 self.failures.push(text);
             }
+            Verdict::CoreOnly(reason) => *self.core_only.entry(reason).or_default() += 1,
             Verdict::Rewritten => self.rewritten.push(path.to_owned()),
         }
     }
@@ -111,6 +136,7 @@ impl Settings {
 enum Verdict {
     Passed { runs: usize },
     Skipped(String),
+    CoreOnly(&'static str),
     Failed { runs: usize, text: String },
     Rewritten,
 }
@@ -127,7 +153,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-fn one(path: &Path, settings: &Settings) -> io::Result<Verdict> {
+fn one(ground: Ground<'_>, path: &Path, settings: &Settings) -> io::Result<Verdict> {
     let text = fs::read_to_string(path)?;
     let script = match parse(path, &text) {
         Ok(script) => script,
@@ -136,38 +162,65 @@ fn one(path: &Path, settings: &Settings) -> io::Result<Verdict> {
             return Ok(Verdict::Failed { runs: 0, text });
         }
     };
-    if settings.bless && script.skips.iter().all(|skip| skip.place != Place::Core) {
-        let played = catch_unwind(AssertUnwindSafe(|| play(&script, Cut::Whole)));
-        if let Ok(played) = played {
-            let new = blessed(&script, &played.blocks);
-            if new != text {
-                fs::write(path, new)?;
-                return Ok(Verdict::Rewritten);
-            }
+    match ground {
+        Ground::Core if settings.bless && rewrite(&script, &text)? => Ok(Verdict::Rewritten),
+        Ground::Core => {
+            let cuts = all(&script, settings.seed);
+            Ok(judged(&script, Place::Core, &cuts, |cut| failure(&script, cut)))
         }
+        Ground::Sockets(place, start) => Ok(match out_of_scope(&script) {
+            Some(reason) => Verdict::CoreOnly(reason),
+            None => judged(&script, place, &over_sockets(settings.seed), |cut| {
+                let fault = super::wire::play(&script, cut, start).err()?;
+                Some(headline(path, &fault))
+            }),
+        }),
     }
-    Ok(judged(&script, settings.seed))
 }
 
-fn judged(script: &Script, seed: u64) -> Verdict {
-    let skip = script.skips.iter().find(|skip| skip.place == Place::Core);
-    let (runs, failure) = first_failure(script, seed);
+/// Writes what comes out into the script; whether that changed it.
+fn rewrite(script: &Script, text: &str) -> io::Result<bool> {
+    if script.skips.iter().any(|skip| skip.place == Place::Core) {
+        return Ok(false);
+    }
+    // What panics is judged and shown like any other failure.
+    let Ok(played) = catch_unwind(AssertUnwindSafe(|| play(script, Cut::Whole))) else {
+        return Ok(false);
+    };
+    let new = blessed(script, &played.blocks);
+    if new != text {
+        fs::write(&script.path, &new)?;
+    }
+    Ok(new != text)
+}
+
+fn judged(
+    script: &Script,
+    place: Place,
+    cuts: &[Cut],
+    failure: impl Fn(Cut) -> Option<String>,
+) -> Verdict {
+    let skip = script.skips.iter().find(|skip| skip.place == place);
+    let (runs, failure) = first_failure(script, cuts, failure);
     match (skip, failure) {
         (None, None) => Verdict::Passed { runs },
         (None, Some(text)) => Verdict::Failed { runs, text },
         (Some(skip), Some(_)) => Verdict::Skipped(skip.reason.clone()),
         (Some(_), None) => {
-            let problem = "it passes in the core: remove `skip: core`";
-            Verdict::Failed { runs, text: headline(&script.path, &Fault::new(1, problem)) }
+            let fault = Fault::new(1, "it passes here: remove the skip");
+            Verdict::Failed { runs, text: headline(&script.path, &fault) }
         }
     }
 }
 
-fn first_failure(script: &Script, seed: u64) -> (usize, Option<String>) {
-    let cuts = all(script, seed);
+fn first_failure(
+    script: &Script,
+    cuts: &[Cut],
+    failure: impl Fn(Cut) -> Option<String>,
+) -> (usize, Option<String>) {
     for (position, cut) in cuts.iter().enumerate() {
-        let failure = match catch_unwind(AssertUnwindSafe(|| play(script, *cut))) {
-            Ok(played) => failure(script, *cut, &played),
+        let failure = match catch_unwind(AssertUnwindSafe(|| failure(*cut))) {
+            Ok(failure) => failure,
             Err(panic) => Some(headline(&script.path, &Fault::new(1, panic_text(&*panic)))),
         };
         if let Some(mut text) = failure {
@@ -178,7 +231,8 @@ fn first_failure(script: &Script, seed: u64) -> (usize, Option<String>) {
     (cuts.len(), None)
 }
 
-fn failure(script: &Script, cut: Cut, played: &Played) -> Option<String> {
+fn failure(script: &Script, cut: Cut) -> Option<String> {
+    let played = play(script, cut);
     let strictness = if cut == Cut::Whole { Strictness::Whole } else { Strictness::Cut };
     for (block, got) in script.blocks.iter().zip(&played.blocks) {
         let expected: Vec<Emission> =

@@ -51,13 +51,15 @@ pub(super) struct Skip {
     pub(super) reason: String,
 }
 
-/// Where scripts run.
+/// Where scripts run; a header's `skip:` names one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Place {
     /// The core alone.
     Core,
     /// The mio server over loopback sockets.
     Mio,
+    /// A driver with a thread a session over loopback sockets.
+    Threads,
 }
 
 /// Consecutive inputs, and what must come of them.

@@ -11,7 +11,6 @@ use alloc::vec::Vec;
 use memchr::memchr;
 
 use super::{is_astring_char, is_atom_char, literal_at_end};
-use crate::forward::is_reserved_id_field;
 use crate::secret::Secret;
 
 /// Octets of a tag.
@@ -229,6 +228,24 @@ impl IdFields {
     }
 }
 
+/// Whether a field of a client's own ID command would speak in the proxy's name: it begins as one
+/// of those that the proxy writes, or that backends trust from other proxies.
+fn is_reserved_id_field(name: &[u8]) -> bool {
+    const RESERVED: [&[u8]; 8] = [
+        b"x-originating-",
+        b"x-connected-",
+        b"x-proxy-",
+        b"x-session-",
+        b"x-client-transport",
+        b"x-forward-",
+        b"x-multiplex",
+        b"x-via",
+    ];
+    RESERVED.iter().any(|prefix| {
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    })
+}
+
 fn split_while(bytes: &[u8], wanted: impl Fn(&u8) -> bool) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|octet| !wanted(octet)).unwrap_or(bytes.len());
     bytes.split_at(end)
@@ -306,5 +323,13 @@ mod tests {
         {
             assert_eq!(IdFields::parse(Arguments(bad)), Err(BadId), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn names_of_ours_are_reserved_in_any_case() {
+        assert!(is_reserved_id_field(b"X-Originating-IP"));
+        assert!(is_reserved_id_field(b"x-forward-anything"));
+        assert!(!is_reserved_id_field(b"name"));
+        assert!(!is_reserved_id_field(b"x-original"));
     }
 }

@@ -60,10 +60,10 @@ impl Clock {
         self.working = None;
     }
 
-    /// A sign of life was given.
-    pub(super) fn worked(&mut self) {
+    /// A sign of life was given. One that was missed while the machine slept is not made up for.
+    pub(super) fn worked(&mut self, now: Instant) {
         if let Some((due, interval)) = &mut self.working {
-            *due = *due + *interval;
+            *due = now + *interval;
         }
     }
 
@@ -95,8 +95,10 @@ mod tests {
         let mut clock = Clock::new(Duration::from_secs(30));
         clock.login_begins(Instant::from_millis(1000), Some(Duration::from_secs(4)));
         assert_eq!(clock.next(), Some((Instant::from_millis(11_000), Timer::Working)));
-        clock.worked();
+        clock.worked(Instant::from_millis(11_000));
         assert_eq!(clock.next(), Some((Instant::from_millis(15_000), Timer::Working)));
+        clock.worked(Instant::from_millis(3_600_000));
+        assert_eq!(clock.next(), Some((Instant::from_millis(3_604_000), Timer::Working)));
         clock.login_ends();
         assert_eq!(clock.next(), None);
     }

@@ -440,7 +440,7 @@ impl Session {
                 self.fail_backend(AttemptFault::TimedOut, now, out);
             }
             Expiry::SignOfLife => {
-                self.clock.worked();
+                self.clock.worked(now);
                 self.frontend.working(&mut out.client);
             }
         }

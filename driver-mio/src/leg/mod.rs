@@ -24,7 +24,9 @@ use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 
-pub(crate) use self::fault::{CertificateFault, TlsFault, TlsUp, TlsVersion};
+#[cfg(test)]
+pub(crate) use self::fault::CertificateFault;
+pub(crate) use self::fault::{TlsFault, TlsUp, TlsVersion};
 pub(crate) use self::scratch::Scratch;
 use self::scratch::{BULK, Output, RECORD_WIRE_MAX};
 use self::tls_layer::{TlsLayer, carry_down, seal_through};

@@ -146,11 +146,6 @@ impl TlsLayer {
         Ok(())
     }
 
-    /// Whether a close_notify went out, after which nothing may be encrypted.
-    pub(super) const fn close_sent(&self) -> bool {
-        self.close_sent
-    }
-
     fn seal(&mut self, what: Seal<'_>, output: &mut Output) -> Result<(), TlsFault> {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());

@@ -33,7 +33,7 @@ use crate::worker::{WAKE, Worker};
 
 /// A server that runs. Dropping it stops it at once; see [`Remote::drain`] for the polite end.
 pub struct Server {
-    addresses: Vec<(String, SocketAddr)>,
+    addresses: Addresses,
     remote: Remote,
     workers: Vec<JoinHandle<()>>,
     // Answers workers until they are gone.
@@ -128,12 +128,7 @@ impl Server {
         Ok(server)
     }
 
-    fn start_worker(
-        &mut self,
-        index: usize,
-        doors: Vec<(usize, std::net::TcpListener)>,
-        shared: &Arc<Shared>,
-    ) -> io::Result<()> {
+    fn start_worker(&mut self, index: usize, doors: Doors, shared: &Arc<Shared>) -> io::Result<()> {
         let poll = Poll::new()?;
         let mailbox = Arc::new(Mailbox::new(Waker::new(poll.registry(), WAKE)?));
         let acceptor = Acceptor::new(doors, poll.registry())?;
@@ -216,10 +211,10 @@ impl Drop for Server {
 /// The sockets of one worker, each with the position of its listener.
 type Doors = Vec<(usize, std::net::TcpListener)>;
 
-fn bind(
-    site: &Site,
-    workers: usize,
-) -> Result<(Vec<(String, SocketAddr)>, Vec<Doors>), StartFault> {
+/// Listeners by name, and where they listen.
+type Addresses = Vec<(String, SocketAddr)>;
+
+fn bind(site: &Site, workers: usize) -> Result<(Addresses, Vec<Doors>), StartFault> {
     let mut addresses = Vec::new();
     let mut doors: Vec<Doors> = (0..workers).map(|_| Vec::new()).collect();
     for (index, address) in site.binds() {
@@ -288,6 +283,9 @@ impl Shared {
 
     /// The capabilities that a destination announced last.
     pub(crate) fn remembered(&self, destination: &str) -> Option<Arc<[u8]>> {
+        if let Some(remembered) = &self.rig.remembered {
+            return Some(Arc::clone(remembered));
+        }
         self.remembered
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -296,6 +294,9 @@ impl Shared {
     }
 
     pub(crate) fn remember(&self, destination: &str, capabilities: Arc<[u8]>) {
+        if self.rig.forgets || self.rig.remembered.is_some() {
+            return;
+        }
         self.remembered
             .write()
             .unwrap_or_else(PoisonError::into_inner)

@@ -88,27 +88,6 @@ pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, TlsConfigEr
     })
 }
 
-/// A pin: 64 hexadecimal digits, with or without colons.
-pub(crate) fn parse_pin(text: &str) -> Result<[u8; PIN_OCTETS], TlsConfigError> {
-    let fault = || {
-        TlsConfigError::new(format!(
-            "\"{text}\" is not a SHA-256 of a certificate: it needs 64 hexadecimal digits; \
-             `gatepost pin HOST:PORT` prints it"
-        ))
-    };
-    let digits: Option<Vec<u8>> = text
-        .chars()
-        .filter(|&letter| letter != ':')
-        .map(|letter| letter.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-        .collect();
-    let digits = digits.filter(|digits| digits.len() == 2 * PIN_OCTETS).ok_or_else(fault)?;
-    let mut pin = [0; PIN_OCTETS];
-    for (octet, pair) in pin.iter_mut().zip(digits.chunks_exact(2)) {
-        *octet = pair[0] << 4 | pair[1];
-    }
-    Ok(pin)
-}
-
 /// The SHA-256 of a certificate, as pins have it.
 pub(crate) fn pin_of(certificate: &CertificateDer<'_>) -> [u8; PIN_OCTETS] {
     let mut pin = [0; PIN_OCTETS];

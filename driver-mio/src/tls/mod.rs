@@ -18,10 +18,13 @@ use std::sync::Arc;
 
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+// What the rest of the driver hands on to the legs, and never looks into.
+pub(crate) use rustls::pki_types::ServerName;
+pub(crate) use rustls::{ClientConfig, ServerConfig};
 
-pub(crate) use self::client::{
-    ClientPolicy, PinMismatch, Trust, client_config, parse_pin, pin_of, server_name,
-};
+#[cfg(test)]
+pub(crate) use self::client::pin_of;
+pub(crate) use self::client::{ClientPolicy, PinMismatch, Trust, client_config, server_name};
 pub(crate) use self::server::{
     Certificate, CertificateSource, ServerPolicy, ServerTls, noting_sni,
 };

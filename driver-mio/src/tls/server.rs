@@ -63,6 +63,7 @@ impl Certificate {
     }
 
     /// The server names that it answers.
+    #[cfg(test)]
     pub(crate) fn subjects(&self) -> &[String] {
         &self.subjects
     }

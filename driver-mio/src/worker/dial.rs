@@ -169,11 +169,10 @@ fn connect_fault(error: &io::Error) -> ConnectFault {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
             ConnectFault::Exhausted
         }
-        Some(_) | None => match error.kind() {
-            io::ErrorKind::ConnectionRefused => ConnectFault::Refused,
-            io::ErrorKind::TimedOut => ConnectFault::TimedOut,
-            _ => ConnectFault::Io,
-        },
+        Some(_) => ConnectFault::Io,
+        None if error.kind() == io::ErrorKind::ConnectionRefused => ConnectFault::Refused,
+        None if error.kind() == io::ErrorKind::TimedOut => ConnectFault::TimedOut,
+        None => ConnectFault::Io,
     }
 }
 

@@ -36,7 +36,9 @@ pub(crate) struct Dialogue {
 }
 
 /// The outstanding step.
+#[derive(Default)]
 pub(crate) enum Pending {
+    #[default]
     Nothing,
     /// Answered already.
     Ready(Ticket, Answer),
@@ -78,16 +80,12 @@ impl Dialogue {
 
     /// Takes a name server's answer; false if nobody waits for it any more.
     pub(crate) fn resolved(&mut self, answer: Resolved) -> bool {
-        match take(&mut self.pending) {
-            Pending::Resolving(ticket, lookup) if ticket == answer.ticket => {
-                self.pending = Pending::Resolved(ticket, lookup, answer.addresses);
-                true
-            }
-            other => {
-                self.pending = other;
-                false
-            }
+        let awaited =
+            matches!(&self.pending, Pending::Resolving(ticket, _) if *ticket == answer.ticket);
+        if awaited && let Pending::Resolving(ticket, lookup) = take(&mut self.pending) {
+            self.pending = Pending::Resolved(ticket, lookup, answer.addresses);
         }
+        awaited
     }
 
     fn received(&mut self, side: Side) -> &mut Vec<u8> {
@@ -102,12 +100,6 @@ impl Drop for Dialogue {
     fn drop(&mut self) {
         self.inbox.client.zeroize();
         self.inbox.backend.zeroize();
-    }
-}
-
-impl Default for Pending {
-    fn default() -> Self {
-        Self::Nothing
     }
 }
 
@@ -243,9 +235,9 @@ fn look(
         return Next::Tell(Event::Bytes);
     }
     for side in [Side::Client, Side::Backend] {
-        match read(dialogue, body, resources, side, budget) {
-            Next::Wait => {}
-            next => return next,
+        let next = read(dialogue, body, resources, side, budget);
+        if !matches!(next, Next::Wait) {
+            return next;
         }
     }
     Next::Wait

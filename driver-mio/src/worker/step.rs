@@ -182,12 +182,13 @@ fn start_tls(
 fn route(query: &Query, body: &Body, resources: &Resources) -> Routing {
     let shared = &resources.shared;
     let account = query.identifier.as_deref();
-    let placed = account.and_then(|account| shared.rig.destination(account));
-    let destination = match placed {
-        Some(destination) => Arc::clone(destination),
-        None => shared.site.route(account, body.record.listener.normalize),
-    };
-    Routing::Found(Route { destination })
+    match &shared.rig.lookup {
+        Some(lookup) => lookup(account),
+        None => {
+            let destination = shared.site.route(account, body.record.listener.normalize);
+            Routing::Found(Route { destination })
+        }
+    }
 }
 
 fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &mut Resources) -> Pending {
@@ -199,7 +200,10 @@ fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &mut Reso
     };
     let host = &destination.host;
     let known = match (&resources.shared.rig.resolve, host.parse::<IpAddr>()) {
-        (Some(resolve), _) => Some(resolve(host, port)),
+        (Some(resolve), _) => match resolve(host, port) {
+            Ok(address) => Some(address),
+            Err(fault) => return failed(ticket, fault),
+        },
         (None, Ok(address)) => Some(SocketAddr::new(address, port)),
         (None, Err(_)) => None,
     };

@@ -1,3 +1,5 @@
+//! Backend TLS policies: pins, names, trust and our own certificate, as they are configured.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -6,21 +8,6 @@ use crate::tls::samples::Samples;
 fn policy(trust: Trust) -> ClientPolicy {
     let (identity, disable_cipher_suites, alpn) = (None, Vec::new(), Vec::new());
     ClientPolicy { trust, identity, disable_cipher_suites, alpn }
-}
-
-#[test]
-fn a_pin_is_read_with_and_without_colons() {
-    let plain = "00ff".repeat(16);
-    let colons = ["00:FF"; 16].join(":");
-    let mut expected = [0; 32];
-    (0..32).filter(|index| index % 2 == 1).for_each(|index| expected[index] = 0xFF);
-    assert_eq!(parse_pin(&plain), Ok(expected));
-    assert_eq!(parse_pin(&colons), Ok(expected));
-    let long = format!("{plain}0");
-    for wrong in ["", "00", &plain[1..], &long, &plain.replace('f', "g"), &plain.replace('f', "é")]
-    {
-        assert!(parse_pin(wrong).unwrap_err().to_string().contains("64 hexadecimal"), "{wrong}");
-    }
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Which certificate files are taken, and which are refused in what words.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

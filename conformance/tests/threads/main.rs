@@ -1,0 +1,355 @@
+//! The scripts over sockets, on the simplest driver there is: a thread for each session that
+//! follows the loop at the head of `core/src/contract.rs`.
+//!
+//! It tells apart who is wrong when a script fails on a real driver: if it passes here, script and
+//! runner are right. It keeps the contract and nothing else: no limits, no shared state.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod leg;
+
+use std::io;
+use std::mem::take;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use gatepost_conformance::script::{self, Order, Place, Plan, Served};
+use gatepost_core::relay::Verdict;
+use gatepost_core::{
+    Answer, BackendFacts, ConnectFault, Event, Inbox, Instant, Leg as Side, LegFault, Outbox,
+    Refusal, Relay, Session, Step, Target, Ticket, TlsRole,
+};
+
+use crate::leg::{Came, Leg, Shake};
+
+/// Between two looks at sockets that have nothing to say.
+const GLANCE: Duration = Duration::from_micros(200);
+
+#[test]
+fn scripts_over_sockets_on_threads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let outcome = script::run_over_sockets(&folder, Place::Threads, &start).unwrap();
+    for failure in &outcome.failures {
+        println!("{failure}");
+    }
+    println!("{} scripts, {} runs", outcome.scripts, outcome.runs);
+    println!("in the core only: {:?}", outcome.core_only);
+    println!("{} skipped, {} failed", outcome.skipped.len(), outcome.failures.len());
+    assert!(outcome.failures.is_empty(), "{} scripts failed", outcome.failures.len());
+    assert!(outcome.runs > 0 || std::env::var_os("SCRIPT").is_some(), "no script was run");
+}
+
+struct Server {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    orders: Arc<Orders>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+/// What was ordered; sessions look.
+#[derive(Default)]
+struct Orders {
+    drain: AtomicBool,
+    kick: AtomicBool,
+}
+
+fn start(plan: Plan) -> io::Result<Box<dyn Served>> {
+    let listener = TcpListener::bind(plan.listener.bind[0])?;
+    let address = listener.local_addr()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let orders = Arc::new(Orders::default());
+    let given = Arc::clone(&orders);
+    let acceptor = thread::spawn(move || {
+        while let Ok((socket, _)) = listener.accept() {
+            if stopped.load(Ordering::Relaxed) {
+                return;
+            }
+            let mut served =
+                Serving::new(plan.clone(), socket, Arc::clone(&stopped), Arc::clone(&given));
+            thread::spawn(move || served.run());
+        }
+    });
+    Ok(Box::new(Server { address, stop, orders, acceptor: Some(acceptor) }))
+}
+
+impl Served for Server {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn obey(&self, order: Order) {
+        match order {
+            Order::Drain => self.orders.drain.store(true, Ordering::Relaxed),
+            Order::Kick => self.orders.kick.store(true, Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+        let _ = self.acceptor.take().map(JoinHandle::join);
+    }
+}
+
+struct Serving {
+    plan: Plan,
+    stop: Arc<AtomicBool>,
+    orders: Arc<Orders>,
+    draining: bool,
+    begun: std::time::Instant,
+    legs: [Option<Leg>; 2],
+    eof: [bool; 2],
+    shaking: Option<(Ticket, Side)>,
+    answer: Option<(Ticket, Answer)>,
+    inbox: Inbox,
+    again: bool,
+}
+
+enum Next {
+    Fact(Event),
+    Nothing,
+}
+
+impl Serving {
+    fn new(plan: Plan, socket: TcpStream, stop: Arc<AtomicBool>, orders: Arc<Orders>) -> Self {
+        let client = Leg::new(socket, plan.read_cap).unwrap();
+        Self {
+            plan,
+            stop,
+            orders,
+            draining: false,
+            begun: std::time::Instant::now(),
+            legs: [Some(client), None],
+            eof: [false; 2],
+            shaking: None,
+            answer: None,
+            inbox: Inbox::default(),
+            again: false,
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_millis(self.begun.elapsed().as_millis() as u64)
+    }
+
+    fn run(&mut self) {
+        let mut out = Outbox::default();
+        let listener = Arc::new(self.plan.listener.clone());
+        let (peer, seed, now) = (self.plan.peer, self.plan.seed, self.now());
+        let mut session = Session::accept(listener, peer, seed, now, &mut out);
+        loop {
+            if let Some(relay) = self.obey(&mut out) {
+                match relay {
+                    Some(relay) => self.pump(relay),
+                    None => take(&mut self.legs).into_iter().flatten().for_each(Leg::close),
+                }
+                return;
+            }
+            match self.next(&session) {
+                Next::Fact(event) => session.handle(event, self.now(), &mut self.inbox, &mut out),
+                Next::Nothing if self.stop.load(Ordering::Relaxed) => return,
+                Next::Nothing => thread::sleep(GLANCE),
+            }
+        }
+    }
+
+    /// Does what the session wants done; at its end a relay, or nothing more.
+    fn obey(&mut self, out: &mut Outbox) -> Option<Option<Relay>> {
+        out.notes.clear();
+        self.again |= take(&mut out.again);
+        if take(&mut out.hang_up) {
+            self.legs[1] = None;
+            self.inbox.backend.clear();
+            self.eof[1] = false;
+        }
+        let octets = [take(&mut out.client), take(&mut out.backend)];
+        for (leg, octets) in self.legs.iter_mut().zip(&octets) {
+            if let Some(leg) = leg {
+                leg.send(octets);
+            }
+        }
+        let (ticket, step) = out.step.take()?;
+        self.shaking = None;
+        self.answer = None;
+        match step {
+            Step::Admit(_) => {
+                let refused = self.plan.listener.max_connections == 0;
+                let verdict = if refused { Err(Refusal::TooManyConnections) } else { Ok(()) };
+                self.answer = Some((ticket, Answer::Admitted(verdict)));
+            }
+            Step::StartTls(side, role) => self.start_tls(ticket, side, &role),
+            Step::Lookup(query) => {
+                let route = (self.plan.route)(query.identifier.as_deref());
+                self.answer = Some((ticket, Answer::Routed(route)));
+            }
+            Step::Connect(target) => self.answer = Some((ticket, self.connect(&target))),
+            Step::Splice(relay) => return Some(Some(relay)),
+            Step::Close(_) => return Some(None),
+        }
+        None
+    }
+
+    fn start_tls(&mut self, ticket: Ticket, side: Side, role: &TlsRole) {
+        let inbox = match side {
+            Side::Client => &mut self.inbox.client,
+            Side::Backend => &mut self.inbox.backend,
+        };
+        let leg = self.legs[index(side)].as_mut().unwrap();
+        leg.start_tls(role, &self.plan, take(inbox));
+        self.shaking = Some((ticket, side));
+    }
+
+    fn connect(&mut self, target: &Target) -> Answer {
+        let port = target.destination.endpoint(target.protocol).unwrap().port;
+        let address = match (self.plan.resolve)(&target.destination.host, port) {
+            Ok(address) => address,
+            Err(fault) => return Answer::ConnectFailed(fault),
+        };
+        let Ok(socket) = TcpStream::connect(address) else {
+            return Answer::ConnectFailed(ConnectFault::Refused);
+        };
+        let local = socket.local_addr().unwrap();
+        self.legs[1] = Some(Leg::new(socket, self.plan.read_cap).unwrap());
+        Answer::Connected(BackendFacts { address, local, remembered: self.plan.remembered.clone() })
+    }
+
+    fn next(&mut self, session: &Session) -> Next {
+        if let Some((ticket, answer)) = self.answer.take() {
+            return Next::Fact(Event::Answer(ticket, answer));
+        }
+        if self.orders.kick.swap(false, Ordering::Relaxed) {
+            return Next::Fact(Event::Kicked);
+        }
+        if !self.draining && self.orders.drain.load(Ordering::Relaxed) {
+            self.draining = true;
+            return Next::Fact(Event::Drain);
+        }
+        let flushed = self.legs.iter_mut().flatten().all(Leg::flush);
+        if flushed && take(&mut self.again) {
+            return Next::Fact(Event::Bytes);
+        }
+        for side in [Side::Client, Side::Backend] {
+            if let Some((ticket, shaking)) = self.shaking
+                && shaking == side
+            {
+                match self.legs[index(side)].as_mut().unwrap().shake() {
+                    Shake::Going => {}
+                    Shake::Up(facts) => {
+                        return Next::Fact(Event::Answer(ticket, self.up(facts)));
+                    }
+                    Shake::Failed(fault) => {
+                        self.shaking = None;
+                        return Next::Fact(Event::Answer(ticket, Answer::TlsFailed(fault)));
+                    }
+                }
+            } else if let Some(event) = self.look(side, session.room(side)) {
+                return Next::Fact(event);
+            }
+        }
+        match session.poll_timeout() {
+            Some((due, _)) if due <= self.now() => Next::Fact(Event::Timeout),
+            Some(_) | None => Next::Nothing,
+        }
+    }
+
+    fn up(&mut self, facts: gatepost_core::TlsFacts) -> Answer {
+        self.shaking = None;
+        Answer::TlsUp(facts)
+    }
+
+    fn look(&mut self, side: Side, room: usize) -> Option<Event> {
+        if self.eof[index(side)] {
+            return None;
+        }
+        match self.legs[index(side)].as_mut()?.read(room) {
+            Came::Nothing => None,
+            Came::Octets(octets) => {
+                match side {
+                    Side::Client => self.inbox.client.extend(octets),
+                    Side::Backend => self.inbox.backend.extend(octets),
+                }
+                Some(Event::Bytes)
+            }
+            Came::Eof => {
+                self.eof[index(side)] = true;
+                Some(Event::Eof(side))
+            }
+            Came::Broken => {
+                self.eof[index(side)] = true;
+                Some(Event::Lost(side, LegFault::Reset))
+            }
+        }
+    }
+
+    fn pump(&mut self, mut relay: Relay) {
+        let leftovers = [take(&mut self.inbox.client), take(&mut self.inbox.backend)];
+        for (side, octets) in [Side::Client, Side::Backend].into_iter().zip(leftovers) {
+            relay.carried(side, octets.len(), self.now());
+            self.legs[index(side.other())].as_mut().unwrap().send(&octets);
+        }
+        if relay.client_eof() && self.ended(&mut relay, Side::Client) {
+            return;
+        }
+        while !self.stop.load(Ordering::Relaxed) {
+            let mut idle = true;
+            for side in [Side::Client, Side::Backend] {
+                let other = self.legs[index(side.other())].as_mut().unwrap();
+                if !other.flush() || self.eof[index(side)] {
+                    continue;
+                }
+                match self.legs[index(side)].as_mut().unwrap().read(usize::MAX) {
+                    Came::Nothing => continue,
+                    Came::Octets(octets) => {
+                        relay.carried(side, octets.len(), self.now());
+                        self.legs[index(side.other())].as_mut().unwrap().send(&octets);
+                    }
+                    Came::Eof => {
+                        self.eof[index(side)] = true;
+                        if self.ended(&mut relay, side) {
+                            return;
+                        }
+                    }
+                    Came::Broken => {
+                        take(&mut self.legs).into_iter().flatten().for_each(Leg::close);
+                        return;
+                    }
+                }
+                idle = false;
+            }
+            if self.orders.kick.load(Ordering::Relaxed) {
+                take(&mut self.legs).into_iter().flatten().for_each(Leg::close);
+                return;
+            }
+            if idle {
+                thread::sleep(GLANCE);
+            }
+        }
+    }
+
+    fn ended(&mut self, relay: &mut Relay, side: Side) -> bool {
+        match relay.ended(side, self.now()) {
+            Verdict::HalfClose(leg) => {
+                self.legs[index(leg)].as_mut().unwrap().end();
+                false
+            }
+            Verdict::Close(_) => {
+                take(&mut self.legs).into_iter().flatten().for_each(Leg::close);
+                true
+            }
+        }
+    }
+}
+
+const fn index(side: Side) -> usize {
+    match side {
+        Side::Client => 0,
+        Side::Backend => 1,
+    }
+}

@@ -1,0 +1,189 @@
+//! Dialogues that make sense, as lists of operations.
+//!
+//! They are written for no particular configuration: a step that is not asked for is not answered,
+//! and what one configuration refuses another one takes.
+
+use gatepost_core::Leg;
+use proptest::sample::Index;
+
+/// Something that happens to a session.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    /// Octets arrive.
+    Bytes(Leg, Vec<u8>),
+    /// The outstanding step succeeds.
+    Good,
+    /// It fails, in one of the ways in which it can.
+    Bad(u8),
+    /// An earlier step is answered, again or late, with anything.
+    Stale(Index, u8),
+    Eof(Leg),
+    Lost(Leg, u8),
+    /// Milliseconds pass at once; what is due then comes late.
+    Pass(u64),
+    /// A timeout that is not due.
+    EarlyTimeout,
+    Drain,
+}
+
+/// The password of everybody here.
+pub(crate) const PASSWORD: &str = "cUcUmber";
+
+/// Pieces of both sides' lines.
+pub(crate) const WORDS: &[&[u8]] = &[
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b" ",
+    b"\"",
+    b"\\",
+    b"(",
+    b")",
+    b"[",
+    b"]",
+    b"*",
+    b"* ",
+    b"+ ",
+    b"a1 ",
+    b"A ",
+    b"{0}\r\n",
+    b"{4}\r\n",
+    b"{4+}\r\n",
+    b"{17+}\r\n",
+    b"{16384}\r\n",
+    b"{16385+}\r\n",
+    b"{99999999999999999999}\r\n",
+    b"{-1}\r\n",
+    b"~{4+}\r\n",
+    b"NOOP",
+    b"LOGOUT",
+    b"CAPABILITY",
+    b"STARTTLS",
+    b"LOGIN",
+    b"LOGIN alice cUcUmber\r\n",
+    b"AUTHENTICATE ",
+    b"PLAIN",
+    b"LOGIN ",
+    b"XOAUTH2 ",
+    b"OAUTHBEARER ",
+    b"AGFsaWNlAGNVY1VtYmVy\r\n",
+    b"=",
+    b"=\r\n",
+    b"ID NIL\r\n",
+    b"ID (",
+    b"\"name\" \"x\"",
+    b"a NOOP\r\n",
+    b"a NOOP\r\na NOOP\r\na NOOP\r\n",
+    b"OK ",
+    b"NO ",
+    b"BAD ",
+    b"BYE ",
+    b"PREAUTH ",
+    b"[CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN]",
+    b"[UNAVAILABLE]",
+    b"[AUTHENTICATIONFAILED]",
+    b"L OK in\r\n",
+    b"L NO no\r\n",
+    b"C OK done\r\n",
+    b"S OK go\r\n",
+    b"I OK\r\n",
+    b"* CAPABILITY IMAP4rev1 AUTH=PLAIN STARTTLS ID\r\n",
+    b"* OK hello\r\n",
+    b"* BYE bye\r\n",
+    b"+ \r\n",
+    b"* 1 EXISTS\r\n",
+    b"GET / HTTP/1.1\r\n",
+];
+
+/// Commands that are served as often as they come.
+pub(crate) const COMMANDS: &[&[u8]] =
+    &[b"a NOOP\r\n", b"a CAPABILITY\r\n", b"a ID NIL\r\n", b"a\n"];
+
+fn client(text: &str) -> Op {
+    Op::Bytes(Leg::Client, text.as_bytes().to_vec())
+}
+
+fn backend(text: &str) -> Op {
+    Op::Bytes(Leg::Backend, text.as_bytes().to_vec())
+}
+
+/// A backend up to the login's verdict, with or without STARTTLS; what was not asked for it says
+/// nevertheless, which only a backend without STARTTLS does not bear.
+fn plain_backend(said: &str) -> Vec<Op> {
+    let greeting = "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=XOAUTH2] hello\r\n";
+    vec![Op::Good, Op::Good, Op::Good, backend(greeting), backend(said)]
+}
+
+/// A backend behind STARTTLS.
+fn starttls_backend(said: &str) -> Vec<Op> {
+    vec![
+        Op::Good,
+        Op::Good,
+        backend("* OK [CAPABILITY IMAP4rev1 STARTTLS] hello\r\n"),
+        backend("S OK go\r\n"),
+        Op::Good,
+        backend("* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN LITERAL+\r\nC OK done\r\n"),
+        backend(said),
+    ]
+}
+
+/// Admission, TLS where it is implicit, then a client that upgrades where it can.
+fn opening() -> Vec<Op> {
+    vec![Op::Good, Op::Good, client("s STARTTLS\r\n"), Op::Good]
+}
+
+/// All of them. Each logs in under some configuration.
+pub(crate) fn all() -> Vec<Vec<Op>> {
+    let verdict = "L OK [CAPABILITY IMAP4rev1 IDLE] in\r\n* 3 EXISTS\r\n";
+    let no_id = "L OK in\r\n* CAPABILITY IMAP4rev1\r\nC OK done\r\n";
+    let refusal = "L NO [AUTHENTICATIONFAILED] wrong\r\n";
+    let xoauth2 = "a AUTHENTICATE XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciB0AQE=\r\n";
+    let knows_id = "* OK [CAPABILITY IMAP4rev1 SASL-IR ID AUTH=PLAIN] hello\r\n";
+    let id = "i ID (\"name\" \"x\" \"X-Originating-IP\" \"192.0.2.9\")\r\n";
+    let ops = |parts: Vec<Vec<Op>>| {
+        let mut ops = opening();
+        ops.extend(parts.concat());
+        ops
+    };
+    vec![
+        ops(vec![vec![client("a LOGIN alice cUcUmber\r\n")], plain_backend(verdict)]),
+        ops(vec![vec![client("a LOGIN alice cUcUmber\r\nb NOOP\r\n")], plain_backend(no_id)]),
+        ops(vec![vec![client("a LOGIN alice cUcUmber\r\n")], starttls_backend(verdict)]),
+        ops(vec![
+            vec![client("a AUTHENTICATE PLAIN AGFsaWNlAGNVY1VtYmVy\r\n")],
+            plain_backend(verdict),
+        ]),
+        ops(vec![
+            vec![client("a AUTHENTICATE PLAIN\r\n"), client("AGFsaWNlAGNVY1VtYmVy\r\n")],
+            starttls_backend(verdict),
+        ]),
+        ops(vec![
+            vec![client(id), client("a LOGIN {5+}\r\nalice {8}\r\n"), client("cUcUmber\r\n")],
+            vec![Op::Good, Op::Good, Op::Good, backend(knows_id), backend("I OK\r\n")],
+            vec![backend(verdict)],
+        ]),
+        ops(vec![
+            vec![client("a LOGIN alice cUcUmber\r\n")],
+            plain_backend(refusal),
+            vec![client("b LOGIN bob cUcUmber\r\n")],
+            plain_backend(verdict),
+        ]),
+        ops(vec![
+            vec![client("a LOGIN alice cUcUmber\r\n"), Op::Good, Op::Bad(1)],
+            plain_backend(verdict)[1..].to_vec(),
+        ]),
+        ops(vec![
+            vec![client(xoauth2)],
+            plain_backend("+ eyJzdGF0dXMiOiI0MDEifQ==\r\n"),
+            vec![client("\r\n"), backend("L NO [AUTHENTICATIONFAILED] expired\r\n")],
+            vec![client(xoauth2)],
+            plain_backend(verdict),
+        ]),
+        ops(vec![
+            vec![client("a LOGIN alice \"cUcUmber\"\r\n"), Op::Good, Op::Good, Op::Good],
+            vec![backend("* OK [CAPABILITY IMAP4rev1] hello\r\n"), backend("L OK in\r\n")],
+            vec![backend("* CAPABILITY IMAP4rev1\r\nC OK done\r\n")],
+        ]),
+    ]
+}

@@ -1,0 +1,71 @@
+//! The configurations under which noise is made: every way in which TLS begins on either leg, and
+//! what changes the bytes toward a backend.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatepost_core::config::{
+    Destination, Endpoint, Forwarding, Listener, Normalize, Protocol, TlsMode, TlsVersion,
+};
+use gatepost_core::sasl::Mechanism;
+
+const MODES: [TlsMode; 3] = [TlsMode::Plain, TlsMode::StartTls, TlsMode::Implicit];
+const FORWARDING: [Forwarding; 3] = [Forwarding::None, Forwarding::Xclient, Forwarding::Proxy];
+
+/// How many there are.
+pub(crate) const COUNT: usize = 27;
+
+/// The listener of a configuration, counted from 0.
+pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
+    let tls = MODES[configuration % 3];
+    let forwarding = configuration / 9;
+    Arc::new(Listener {
+        name: "noise".into(),
+        protocol: Protocol::Imap,
+        bind: vec![SocketAddr::from(([198, 51, 100, 1], 143))],
+        tls,
+        hostname: "mail.example.com".into(),
+        max_connections: 8192,
+        max_connections_per_ip: None,
+        allow: Vec::new(),
+        preauth_timeout: Duration::from_secs(30),
+        max_auth_attempts: 3,
+        alert: (forwarding == 1).then(|| "maintenance tonight".into()),
+        working_interval: (forwarding != 2).then_some(Duration::from_secs(2)),
+        cleartext_without_tls: tls == TlsMode::Plain,
+        mechanisms: vec![Mechanism::Plain, Mechanism::Login, Mechanism::XOAuth2],
+        advertise: ["IMAP4rev1", "SASL-IR", "LITERAL+"].map(String::from).to_vec(),
+        banner: "ready".into(),
+        certificates: vec!["noise".into()],
+        min_version: TlsVersion::V1_2,
+        normalize: Normalize::Lowercase,
+        master_user_separators: vec!['%'],
+        lookup_timeout: Duration::from_secs(5),
+        backend_timeout: Duration::from_secs(10),
+        connect_retries: 1,
+        bridge_idle: Duration::from_secs(1800),
+    })
+}
+
+/// The destination of everybody under a configuration.
+pub(crate) fn destination(configuration: usize) -> Arc<Destination> {
+    let tls = MODES[configuration / 3 % 3];
+    let forwarding = FORWARDING[configuration / 9];
+    Arc::new(Destination {
+        name: "backend".into(),
+        host: "imap1.test".into(),
+        tls_server_name: None,
+        forwarding,
+        tls_allow_invalid_certs: false,
+        tls_pinned_cert_sha256: Vec::new(),
+        tls_client_cert: None,
+        tls_client_key: None,
+        tls_ca_file: None,
+        source_ips: Vec::new(),
+        hide_auth_errors: false,
+        allow_plaintext_auth: tls == TlsMode::Plain,
+        proxy_ttl: 7,
+        endpoints: vec![(Protocol::Imap, Endpoint { port: 143, tls, forwarding })],
+    })
+}
