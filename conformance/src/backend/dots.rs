@@ -2,8 +2,8 @@
 //!
 //! Lines end with CRLF on the wire, whatever the stored message has; a line that begins with a dot
 //! gets another in front (RFC 1939 §3, RFC 5321 §4.5.2). [`Wire`] tells what a message needs, so
-//! that one which needs nothing is written from where it lies. Octets other than line ends and those
-//! dots pass as they are.
+//! that one which needs nothing is written from where it lies. Octets other than line ends and
+//! those dots pass as they are.
 
 /// What sending a text takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +47,8 @@ pub(super) fn stuff(text: &[u8], out: &mut Vec<u8>) {
 /// The last line.
 const DOT: &[u8] = b".\r\n";
 
-/// Takes received octets until the line that is a dot alone. Only CRLF ends a line: taking a bare LF
-/// for one would let a message hold a second message that others do not see.
+/// Takes received octets until the line that is a dot alone. Only CRLF ends a line: taking a bare
+/// LF for one would let a message hold a second message that others do not see.
 pub(super) struct Unstuffing {
     text: Vec<u8>,
     line: usize,

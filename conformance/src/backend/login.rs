@@ -1,9 +1,9 @@
 //! What a client of any protocol goes through here: TLS when it is due, a login, patience.
 //!
-//! A [`Visit`] is a session's part that knows no protocol. [`exchange`] is SASL over lines of base64,
-//! as IMAP, POP3 and Submission have it, which differ in nothing but the prompt; ManageSieve has its
-//! own, in strings. How an outcome is put into words is each protocol's own business. Who is right
-//! is decided in `sasl`.
+//! A [`Visit`] is a session's part that knows no protocol. [`exchange`] is SASL over lines of
+//! base64, as IMAP, POP3 and Submission have it, which differ in nothing but the prompt;
+//! ManageSieve has its own, in strings. How an outcome is put into words is each protocol's own
+//! business. Who is right is decided in `sasl`.
 
 use std::io;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The Sieve scripts of one account: kept under their names, at most one of them active.
 //!
-//! A script is text here and nothing more: nobody runs it. Bounded by the constants below and by the
-//! octets of the whole store. Who puts scripts in and takes them out is `managesieve`.
+//! A script is text here and nothing more: nobody runs it. Bounded by the constants below and by
+//! the octets of the whole store. Who puts scripts in and takes them out is `managesieve`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -61,7 +61,8 @@ impl Door {
                 "advertise = [\"IMAP4rev1\", \"SASL-IR\", \"LITERAL+\", \"ENABLE\", \"ID\"]"
             }
             Protocol::Pop3 => {
-                "advertise = [\"TOP\", \"UIDL\", \"RESP-CODES\", \"AUTH-RESP-CODE\", \"PIPELINING\"]"
+                "advertise = [\"TOP\", \"UIDL\", \"RESP-CODES\", \"AUTH-RESP-CODE\", \
+                 \"PIPELINING\"]"
             }
             Protocol::ManageSieve => "sieve = [\"fileinto\", \"envelope\"]",
             Protocol::Submission => {

@@ -1,9 +1,9 @@
 //! One mail transaction: sender, recipients, what has come of the message, and its delivery.
 //!
-//! Parameters of MAIL and RCPT are those that the offered extensions define; another one is refused.
-//! A recipient is an account of this backend, its name in any case. Nothing is delivered to some
-//! recipients only: either there is room in every INBOX or the message is refused. The dialogue
-//! around it stands in `mod`.
+//! Parameters of MAIL and RCPT are those that the offered extensions define; another one is
+//! refused. A recipient is an account of this backend, its name in any case. Nothing is delivered
+//! to some recipients only: either there is room in every INBOX or the message is refused. The
+//! dialogue around it stands in `mod`.
 
 use std::sync::Arc;
 

@@ -23,7 +23,8 @@ use envelope::{Envelope, MESSAGE_OCTETS};
 /// What EHLO lists besides STARTTLS, AUTH and XCLIENT.
 const EXTENSIONS: [&str; 4] = ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"];
 
-/// The attributes of XCLIENT that are offered. Not LOGIN, which would be a login without a password.
+/// The attributes of XCLIENT that are offered. Not LOGIN, which would be a login without a
+/// password.
 const ATTRIBUTES: [&str; 10] = [
     "NAME",
     "ADDR",
