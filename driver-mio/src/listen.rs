@@ -93,7 +93,7 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Without this a restart would have to wait for the connections of the last run to be forgotten.
+    // Without this a restart would have to wait until the last run's connections are forgotten.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     Ok(socket)

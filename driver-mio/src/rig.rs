@@ -32,8 +32,8 @@ pub struct Rig {
     pub read_cap: Option<usize>,
     /// Where accounts live.
     pub lookup: Option<Lookup>,
-    /// What every destination announced in an earlier life. Where this is set, or `forgets` is, what
-    /// it announces in this one is not remembered.
+    /// What every destination announced in an earlier life. Where this is set, or `forgets` is,
+    /// what it announces in this one is not remembered.
     pub remembered: Option<Arc<[u8]>>,
     /// Nothing is remembered of a destination from one session to the next.
     pub forgets: bool,

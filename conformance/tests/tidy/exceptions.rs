@@ -13,12 +13,7 @@ pub(crate) struct Exception {
 }
 
 /// All of them.
-pub(crate) const EXCEPTIONS: &[Exception] = &[Exception {
-    rule: Rule::ModuleDoc,
-    path: "driver-mio/src/main.rs",
-    what: "",
-    reason: "it only makes the crate build until the program is written",
-}];
+pub(crate) const EXCEPTIONS: &[Exception] = &[];
 
 /// The findings that no exception covers, and a finding for each exception that covers nothing or
 /// gives no reason.

@@ -148,8 +148,18 @@ fn play(configuration: usize, seed: u64, ops: Vec<Op>) -> rig::Ending {
     rig.end()
 }
 
+fn configuration() -> ProptestConfig {
+    // What fails is printed, shrunk, and makes a script or a test of its own.
+    ProptestConfig {
+        cases: 1500,
+        max_shrink_iters: 4000,
+        failure_persistence: None,
+        ..Default::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 4000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(configuration())]
 
     #[test]
     fn a_damaged_dialogue(

@@ -1,8 +1,8 @@
 //! How many connections there are, and who holds them.
 //!
 //! Shared by all workers. An [`Admission`] is held for as long as its connection lives and gives
-//! its place back when it is dropped, however the connection ended. Addresses are counted as whoever
-//! can change them at will would be: v6 by /64.
+//! its place back when it is dropped, however the connection ended. Addresses are counted as
+//! whoever can change them at will would be: v6 by /64.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

@@ -14,12 +14,10 @@ use gatepost_core::config::{
     self, Config, Destination, Listener, MappingSource, Normalize, Protocol, TlsMode, TlsVersion,
 };
 use gatepost_core::route::table::FileMap;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ServerConfig};
 
 use crate::tls::{
-    Certificate, CertificateSource, ClientPolicy, MinVersion, ServerPolicy, ServerTls, Trust,
-    client_config, server_name,
+    Certificate, CertificateSource, ClientConfig, ClientPolicy, MinVersion, ServerConfig,
+    ServerName, ServerPolicy, ServerTls, Trust, client_config, server_name,
 };
 
 /// A configuration with everything that it refers to.
