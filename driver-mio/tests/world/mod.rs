@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -23,7 +23,7 @@ use rustls::{
 use tempfile::TempDir;
 
 /// Who hears nothing for so long will not hear anything any more.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// What a client sends to log in.
 pub(crate) const LOGIN: &str = "a1 LOGIN alice secret\r\n";
 /// What it hears then, and no more.
@@ -75,8 +75,7 @@ impl World {
 
     /// A second configuration like this world's, but for its port.
     pub(crate) fn site_at(&self, address: SocketAddr) -> Site {
-        let text = text(self.kind, self.backend_port, &self.folder);
-        let text = text.replace("127.0.0.1:0", &address.to_string());
+        let text = self.text().replace("127.0.0.1:0", &address.to_string());
         Site::load(&config::parse(&text).unwrap().0).unwrap_or_else(|_| panic!())
     }
 
@@ -84,9 +83,24 @@ impl World {
         self.server.addresses("imap").next().unwrap()
     }
 
+    /// The text of its configuration.
+    pub(crate) fn text(&self) -> String {
+        text(self.kind, self.backend_port, &self.folder)
+    }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// A client that was not greeted yet.
     pub(crate) fn connect(&self) -> End {
-        let socket = TcpStream::connect(self.address()).unwrap();
+        self.connect_to(self.address())
+    }
+
+    /// A client of another server with this world's certificate.
+    pub(crate) fn connect_to(&self, address: SocketAddr) -> End {
+        let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_nodelay(true).unwrap();
         if !self.kind.client_tls {
