@@ -12,10 +12,11 @@ use std::thread;
 use gatepost_conformance::simulation::{Outcome, Tally, run};
 
 /// Sessions of one run.
-const SESSIONS: u64 = 4000;
+const SESSIONS: u64 = 10_000;
 
 /// What must have come about in a run, or it proves little.
-const HAPPENS: [&str; 12] = [
+const HAPPENS: [&str; 13] = [
+    "pauses for a full outbox",
     "answers that came too late",
     "handshakes",
     "handshakes that failed",

@@ -318,6 +318,9 @@ impl Backend {
             let (length, waits) = announced(&self.begun);
             if let Some(length) = length {
                 self.literal = length;
+                if !waits && !self.manners.literal_plus {
+                    self.fault = Some("a literal came that was not asked for".into());
+                }
                 if waits {
                     self.say("+ go\r\n", turn);
                 }
@@ -367,6 +370,12 @@ impl Backend {
             ["I", "ID", ..] => self.say("* ID NIL\r\nI OK\r\n", turn),
             ["L", ..] if self.mode != TlsMode::Plain && !self.tls => {
                 self.fault = Some("credentials came without TLS".into());
+            }
+            ["L", "AUTHENTICATE", "PLAIN", ..] if !self.manners.plain => {
+                self.say("L BAD no such mechanism\r\n", turn);
+            }
+            ["L", "AUTHENTICATE", _, _] if !self.manners.initial => {
+                self.say("L BAD one argument too many\r\n", turn);
             }
             ["L", "AUTHENTICATE", "PLAIN"] => {
                 self.state = State::Message;

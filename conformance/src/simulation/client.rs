@@ -43,6 +43,8 @@ enum Intent {
         inject: bool,
     },
     Command(&'static str),
+    /// So many commands at once that nobody could answer them in one breath.
+    Flood,
     /// Answered without a tag.
     Nonsense(&'static str),
     Login {
@@ -228,6 +230,12 @@ impl Client {
                 self.tags.insert(tag.clone());
                 self.awaits = Awaits::Tagged(tag);
             }
+            Intent::Flood => {
+                let text = format!("{}{tag} NOOP\r\n", "f CAPABILITY\r\n".repeat(300));
+                self.say(text.as_bytes(), turn);
+                self.tags.extend([tag.clone(), "f".into()]);
+                self.awaits = Awaits::Tagged(tag);
+            }
             Intent::StartTls { inject } => {
                 let mut text = format!("{tag} STARTTLS\r\n");
                 if inject {
@@ -368,6 +376,7 @@ fn plan(random: &mut Random, tls: TlsMode) -> VecDeque<Intent> {
             2..4 => Intent::Leave(Payload::Eof),
             4..6 => Intent::Leave(Payload::Reset),
             6..8 => Intent::Command("LOGOUT"),
+            8..14 => Intent::Flood,
             _ => Intent::Login {
                 account: Account(random.below(ACCOUNTS)),
                 correct: chance(random, 75),

@@ -279,6 +279,8 @@ impl Proxy {
             Step::StartTls(leg, _) => self.begin_tls(ticket, leg),
             Step::Splice(relay) => {
                 assert!(self.backend, "bytes would pass to nobody");
+                let told = self.eof[index(Leg::Client)] == Eof::Told;
+                assert_eq!(relay.client_eof(), told, "an end of stream is forgotten");
                 self.effects.push(Effect::Spliced);
                 self.splice(Pump::new(relay), now);
             }

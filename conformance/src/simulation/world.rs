@@ -29,6 +29,9 @@ const END_AFTER: Duration = Duration::from_secs(30 * 60);
 /// Happenings in one world.
 const HAPPENINGS_MAX: usize = 20_000;
 
+/// What backends once announced, in another life.
+const REMEMBERED: &str = "IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=XOAUTH2";
+
 /// What came of one world.
 pub(super) struct Played {
     pub(super) tally: Tally,
@@ -258,9 +261,10 @@ impl World {
                 let slow = self.random.below(9000) as u64;
                 let delay = if chance(&mut self.random, 8) { slow } else { quick };
                 // Somebody else's route, with this ticket, long after: nobody may take it.
-                if chance(&mut self.random, 20) {
+                if chance(&mut self.random, 40) {
                     let wrong = self.route((account.site() + 1) % SITES);
-                    self.at(delay + 1 + quick, Happening::Answer(ticket, wrong, None));
+                    let after = 1 + self.random.below(3000) as u64;
+                    self.at(delay + after, Happening::Answer(ticket, wrong, None));
                 }
                 match chance(&mut self.random, 5) {
                     true => (delay, Answer::Routed(Routing::Unavailable), None),
@@ -275,7 +279,9 @@ impl World {
                 if chance(&mut self.random, 8) {
                     (delay, Answer::ConnectFailed(ConnectFault::Refused), None)
                 } else {
-                    (delay, connected(), Some(site))
+                    // Sometimes what is remembered of it is out of date.
+                    let remembered = chance(&mut self.random, 30).then_some(REMEMBERED);
+                    (delay, connected(remembered), Some(site))
                 }
             }
         };
@@ -309,7 +315,18 @@ impl World {
     }
 
     fn carry_out(&mut self, leg: Leg, turn: Turn) {
+        let mut joined: Vec<Payload> = Vec::new();
         for payload in turn.sends {
+            match (joined.last_mut(), payload) {
+                // What is said in one breath mostly travels together.
+                (
+                    Some(Payload::Octets { tls: before, octets: all }),
+                    Payload::Octets { tls, octets },
+                ) if *before == tls && chance(&mut self.random, 70) => all.extend(octets),
+                (_, payload) => joined.push(payload),
+            }
+        }
+        for payload in joined {
             self.send(leg, 0, payload);
         }
         if let Some(delay) = turn.tick {
@@ -420,10 +437,10 @@ impl World {
     }
 }
 
-fn connected() -> Answer {
+fn connected(remembered: Option<&str>) -> Answer {
     Answer::Connected(BackendFacts {
         address: SocketAddr::from(([203, 0, 113, 10], 143)),
         local: SocketAddr::from(([198, 51, 100, 1], 40000)),
-        remembered: None,
+        remembered: remembered.map(|list| list.as_bytes().into()),
     })
 }
