@@ -33,7 +33,7 @@ cargo build --workspace </dev/null
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-GATEPOST_REQUIRE_SERVERS=1 cargo test --workspace --no-fail-fast </dev/null 2>&1 | tee "$log" && status=0 || status=$?
+GATEPOST_REQUIRE_SERVERS=1 cargo test --workspace --no-fail-fast -- --show-output </dev/null 2>&1 | tee "$log" && status=0 || status=$?
 
 echo
 echo "=== what ran"

@@ -5,20 +5,18 @@
 //! what to type. The server in front is the program's own business, so nothing here knows a driver.
 //! Everything is on loopback and goes away when the [`Demo`] is dropped. Read next: `backend`.
 
+mod doors;
 mod mail;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use self::doors::Door;
 use crate::backend::tls::SelfSigned;
-use crate::backend::{Account, Backend, Settings};
-
-/// Preferred ports: the well-known ones of IMAP with a 1 in front.
-const IMAP_PORT: u16 = 1143;
-const IMAPS_PORT: u16 = 1993;
+use crate::backend::{Account, Backend, Protocol, Settings};
 
 /// A user of the demo, and on which backend the mail is.
 struct User {
@@ -46,8 +44,7 @@ const BOB: User = User {
 pub struct Demo {
     one: Backend,
     two: Backend,
-    imap: SocketAddr,
-    imaps: SocketAddr,
+    doors: Vec<Door>,
     configuration: String,
     folder: TempDir,
 }
@@ -58,17 +55,16 @@ impl Demo {
     pub fn prepare() -> io::Result<Self> {
         let one = backend(&ALICE)?;
         let two = backend(&BOB)?;
-        let (imap, imaps) = (free_port(IMAP_PORT)?, free_port(IMAPS_PORT)?);
+        let doors = Door::all_served()?;
         let folder = TempDir::with_prefix("gatepost-demo-")?;
         let certificate = SelfSigned::new(&["localhost", "127.0.0.1"])?;
         let files = Files::in_folder(folder.path());
         std::fs::write(&files.certificate, certificate.certificate_pem())?;
         std::fs::write(&files.private_key, certificate.private_key_pem())?;
         std::fs::write(&files.map, map())?;
-        let backends = [(&ALICE, one.address()), (&BOB, two.address())];
-        let configuration = configuration(imap, imaps, &files, backends)?;
+        let configuration = configuration(&doors, &files, [(&ALICE, &one), (&BOB, &two)])?;
         std::fs::write(&files.configuration, &configuration)?;
-        Ok(Self { one, two, imap, imaps, configuration, folder })
+        Ok(Self { one, two, doors, configuration, folder })
     }
 
     /// The server's configuration, as it also stands in [`Self::configuration_path`].
@@ -81,14 +77,19 @@ impl Demo {
         Files::in_folder(self.folder.path()).configuration
     }
 
-    /// Where the server is to offer IMAP with STARTTLS.
-    pub fn imap(&self) -> SocketAddr {
-        self.imap
+    /// Where the server is to offer a protocol with STARTTLS; None if the demo does not show it.
+    pub fn starttls(&self, protocol: Protocol) -> Option<SocketAddr> {
+        self.door(protocol).map(|door| door.starttls)
     }
 
-    /// Where the server is to offer IMAP inside TLS.
-    pub fn imaps(&self) -> SocketAddr {
-        self.imaps
+    /// Where the server is to offer a protocol inside TLS; None if the demo does not show it, or if
+    /// it has no such port.
+    pub fn implicit(&self, protocol: Protocol) -> Option<SocketAddr> {
+        self.door(protocol).and_then(|door| door.implicit)
+    }
+
+    fn door(&self, protocol: Protocol) -> Option<&Door> {
+        self.doors.iter().find(|door| door.protocol == protocol)
     }
 
     /// The backend of destination `one`, where Alice's mail is.
@@ -103,12 +104,13 @@ impl Demo {
 
     /// What to print once the server listens: who is where, and commands to paste.
     pub fn instructions(&self) -> String {
-        let (imap, imaps) = (self.imap, self.imaps);
         let (one, two) = (self.one.address(), self.two.address());
         let configuration = self.configuration_path();
         let configuration = configuration.display();
         let User { name: alice, password: alice_password, .. } = ALICE;
         let User { name: bob, password: bob_password, .. } = BOB;
+        let addresses: String = self.doors.iter().map(Door::addresses).collect();
+        let commands: String = self.doors.iter().map(Door::commands).collect();
         format!(
             "\
 Gatepost stands in front of two small mail backends. The backends are for trying out: they keep
@@ -118,35 +120,18 @@ mail in memory only and are no mail servers. The certificate is self-signed, hen
   {alice}  {alice_password}  destination one, {one}
   {bob}    {bob_password}    destination two, {two}
 
-  IMAP with STARTTLS  {imap}
-  IMAP inside TLS     {imaps}
-  configuration       {configuration}
+{addresses}  {:<25}  {configuration}
 
-Read mail, one user after the other, through the same address:
-
-  curl -k 'imaps://{imaps}/INBOX;MAILINDEX=1' -u {alice}:{alice_password}
-  curl -k 'imaps://{imaps}/INBOX;MAILINDEX=1' -u {bob}:{bob_password}
-
-With STARTTLS; with a token; with a wrong password, which the backend refuses:
-
-  curl -k --ssl-reqd 'imap://{imap}/INBOX?ALL' -u {alice}:{alice_password}
-  curl -k 'imaps://{imaps}/' --login-options AUTH=XOAUTH2 -u {bob} --oauth2-bearer token-{bob}
-  curl -k 'imaps://{imaps}/' -u {alice}:wrong
-
-By hand (then type `a LOGIN {alice} {alice_password}`, `b SELECT INBOX`,
-`c FETCH 1:* ENVELOPE`, `d LOGOUT`):
-
-  openssl s_client -quiet -crlf -connect {imaps}
-  openssl s_client -quiet -crlf -starttls imap -connect {imap}
-
-Ctrl-C ends all of it, and the mail is gone.
-"
+{commands}Ctrl-C ends all of it, and the mail is gone.
+",
+            "configuration"
         )
     }
 }
 
 fn backend(user: &User) -> io::Result<Backend> {
     let backend = Backend::start(Settings {
+        protocols: Protocol::ALL.to_vec(),
         accounts: vec![Account::new(user.name, user.password)],
         name: format!("Backend {} (for trying out)", user.destination),
         ..Settings::default()
@@ -155,12 +140,6 @@ fn backend(user: &User) -> io::Result<Backend> {
         backend.deliver(user.name, "INBOX", message.replace('\n', "\r\n").as_bytes())?;
     }
     Ok(backend)
-}
-
-/// `preferred` on loopback, or another port where that one is taken.
-fn free_port(preferred: u16) -> io::Result<SocketAddr> {
-    let on_loopback = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-    on_loopback(preferred).or_else(|_| on_loopback(0))?.local_addr()
 }
 
 struct Files {
@@ -186,14 +165,14 @@ fn map() -> String {
 }
 
 fn configuration(
-    imap: SocketAddr,
-    imaps: SocketAddr,
+    doors: &[Door],
     files: &Files,
-    backends: [(&User, SocketAddr); 2],
+    backends: [(&User, &Backend); 2],
 ) -> io::Result<String> {
     let (certificate, private_key) = (quoted(&files.certificate)?, quoted(&files.private_key)?);
     let map = quoted(&files.map)?;
-    let destinations = backends.map(|(user, address)| destination(user, address)).concat();
+    let listeners: String = doors.iter().map(Door::listeners).collect();
+    let destinations = backends.map(|(user, backend)| destination(user, backend, doors)).concat();
     let default = ALICE.destination;
     Ok(format!(
         "\
@@ -205,20 +184,7 @@ cert = {certificate}
 key = {private_key}
 default = true
 
-[listener.imap]
-protocol = \"imap\"
-bind = [\"{imap}\"]
-tls = \"starttls\"
-
-[listener.imaps]
-protocol = \"imap\"
-bind = [\"{imaps}\"]
-tls = \"implicit\"
-
-[capabilities.imap]
-advertise = [\"IMAP4rev1\", \"SASL-IR\", \"LITERAL+\", \"ENABLE\", \"ID\"]
-
-{destinations}[routing]
+{listeners}{destinations}[routing]
 default_destination = \"{default}\"
 
 [mapping]
@@ -231,9 +197,11 @@ path = {map}
 }
 
 /// A backend on this machine, spoken to in plain text, which must be allowed by name.
-fn destination(user: &User, address: SocketAddr) -> String {
+fn destination(user: &User, backend: &Backend, doors: &[Door]) -> String {
     let name = user.destination;
-    let (host, port) = (address.ip(), address.port());
+    let host = backend.address().ip();
+    let protocols = doors.iter().map(|door| door.at_destination(name, backend));
+    let protocols: String = protocols.collect();
     format!(
         "\
 [destination.{name}]
@@ -241,11 +209,7 @@ host = \"{host}\"
 forwarding = \"none\"
 allow_plaintext_auth = true
 
-[destination.{name}.protocol.imap]
-port = {port}
-tls = \"plain\"
-
-"
+{protocols}"
     )
 }
 
@@ -278,7 +242,7 @@ mod tests {
             std::fs::read_to_string(demo.configuration_path()).unwrap(),
             demo.configuration()
         );
-        assert_ne!(demo.imap(), demo.imaps());
+        assert!(demo.starttls(Protocol::Imap).is_some());
         let folder = demo.configuration_path();
         drop(demo);
         assert!(!folder.exists());
@@ -301,15 +265,9 @@ mod tests {
     fn the_instructions_name_both_addresses() {
         let demo = Demo::prepare().unwrap();
         let text = demo.instructions();
-        assert!(text.contains(&format!("imaps://{}/INBOX", demo.imaps())));
-        assert!(text.contains(&format!("-starttls imap -connect {}", demo.imap())));
+        let (imap, imaps) = (demo.starttls(Protocol::Imap), demo.implicit(Protocol::Imap));
+        assert!(text.contains(&format!("imaps://{}/INBOX", imaps.unwrap())));
+        assert!(text.contains(&format!("-starttls imap -connect {}", imap.unwrap())));
         assert!(text.contains("for trying out"));
-    }
-
-    #[test]
-    fn a_taken_port_is_avoided() {
-        let taken = free_port(0).unwrap();
-        let _holder = TcpListener::bind(taken).unwrap();
-        assert_ne!(free_port(taken.port()).unwrap(), taken);
     }
 }

@@ -56,3 +56,19 @@ pub(crate) enum BackendAsk<W> {
     /// The attempt failed.
     Fault(AttemptFault),
 }
+
+impl<W> Advance<BackendAsk<W>> {
+    /// The same, with the welcome in another type.
+    pub(crate) fn map<V>(self, welcome: impl FnOnce(W) -> V) -> Advance<BackendAsk<V>> {
+        let ask = match self.ask {
+            BackendAsk::More => BackendAsk::More,
+            BackendAsk::Nothing => BackendAsk::Nothing,
+            BackendAsk::StartTls => BackendAsk::StartTls,
+            BackendAsk::Challenge(challenge) => BackendAsk::Challenge(challenge),
+            BackendAsk::Accepted(words) => BackendAsk::Accepted(welcome(words)),
+            BackendAsk::Refused(line) => BackendAsk::Refused(line),
+            BackendAsk::Fault(fault) => BackendAsk::Fault(fault),
+        };
+        Advance { eaten: self.eaten, ask }
+    }
+}

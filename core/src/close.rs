@@ -124,6 +124,8 @@ pub enum State {
     BackendTls,
     /// Login at an IMAP backend.
     Imap(crate::imap::State),
+    /// Login at a POP3 backend.
+    Pop3(crate::pop3::State),
     /// Logged in: bytes pass.
     Relay,
 }
@@ -138,6 +140,7 @@ impl fmt::Display for State {
             Self::Connect => f.write_str("connect"),
             Self::BackendTls => f.write_str("tls"),
             Self::Imap(state) => state.fmt(f),
+            Self::Pop3(state) => state.fmt(f),
             Self::Relay => f.write_str("relay"),
         }
     }
@@ -292,6 +295,8 @@ pub enum AttemptFault {
     Temporary,
     /// The backend reports a fault of its own configuration.
     ServerBug,
+    /// The backend refuses a mode that its clients are promised before they log in.
+    ModeRefused,
     /// The destination does not serve this protocol.
     NoEndpoint,
 }
@@ -321,6 +326,7 @@ impl AttemptFault {
             | Self::StartTlsRefused
             | Self::NoWayToLogIn
             | Self::ServerBug
+            | Self::ModeRefused
             | Self::NoEndpoint => Refusal::Configuration,
             Self::MechanismMissing => Refusal::Mechanism,
         }
@@ -347,6 +353,7 @@ impl AttemptFault {
             | Self::MechanismMissing
             | Self::CommandRejected
             | Self::ServerBug
+            | Self::ModeRefused
             | Self::NoEndpoint => false,
         }
     }
@@ -372,6 +379,7 @@ impl fmt::Display for AttemptFault {
             Self::CommandRejected => "command-rejected",
             Self::Temporary => "temporary",
             Self::ServerBug => "server-bug",
+            Self::ModeRefused => "mode-refused",
             Self::NoEndpoint => "no-endpoint",
         };
         f.write_str(word)

@@ -33,7 +33,8 @@
 //!    deadline.
 //! 4. [`Step::StartTls`]: from here on that leg's inbox is TLS input, leftovers included. What
 //!    somebody slipped in behind STARTTLS therefore fails in the handshake, in every chunking
-//!    alike, and is never run as a command. Nothing learned before TLS survives it.
+//!    alike, and is never run as a command. Nothing learned before TLS survives it but, on POP3,
+//!    the greeting's word that XCLIENT may be used, where the certificate was verified.
 //! 5. [`Step::Splice`] and [`Step::Close`] are the last thing a session says, and it is dropped.
 //!    The inboxes are the relay's first data, each toward the other side, after the outbox; an
 //!    end of stream already seen travels along. `Close`: flush, close_notify, FIN, then read and

@@ -1,14 +1,87 @@
 //! What the dialogues with clients have in common, whatever the protocol.
 //!
-//! A [`Turn`] says whose word is awaited while a client logs in, and takes the messages of its
-//! exchange; a [`Ledger`] counts what a client may do only so often. Both are silent: how a
-//! challenge or a refusal is worded is the protocol's own.
+//! [`Terms`] say what a client may do now, by the listener and the state of TLS; a [`Turn`] says
+//! whose word is awaited while a client logs in, and takes the messages of its exchange; a
+//! [`Ledger`] counts what a client may do only so often. All are silent: how a challenge or a
+//! refusal is written is the protocol's own.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem;
 
-use crate::line::{BAD_COMMANDS_MAX, PREAUTH_MAX, SASL_MESSAGE_MAX};
-use crate::sasl::{Exchange, Login, Progress, SaslFault, decode_base64};
+use crate::config::{Listener, TlsMode};
+use crate::line::{BAD_COMMANDS_MAX, PASSWORD_MAX, PREAUTH_MAX, SASL_MESSAGE_MAX, USER_MAX};
+use crate::sasl::{Exchange, Login, Mechanism, Progress, SaslFault, decode_base64};
 use crate::secret::Secret;
+
+/// What a client may do now.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) listener: Arc<Listener>,
+    /// TLS is up.
+    pub(crate) tls: bool,
+}
+
+/// Why a mechanism is not to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// It is unknown, or not listed on this listener.
+    Unsupported,
+    /// Its messages would travel in the clear.
+    TlsNeeded,
+}
+
+impl Terms {
+    pub(crate) const fn new(listener: Arc<Listener>) -> Self {
+        Self { listener, tls: false }
+    }
+
+    /// Whether passwords and tokens may come in.
+    pub(crate) fn cleartext_allowed(&self) -> bool {
+        self.tls || self.listener.cleartext_without_tls
+    }
+
+    /// Whether the client may begin TLS by command.
+    pub(crate) fn offers_tls(&self) -> bool {
+        !self.tls && self.listener.tls == TlsMode::StartTls
+    }
+
+    /// The mechanisms that may be used now, in the configured order.
+    pub(crate) fn mechanisms(&self) -> impl Iterator<Item = Mechanism> {
+        let cleartext = self.cleartext_allowed();
+        let listed = self.listener.mechanisms.iter().copied();
+        listed.filter(move |mechanism| cleartext || !mechanism.is_cleartext())
+    }
+
+    /// The mechanism of that name, if it may be used now.
+    pub(crate) fn mechanism(&self, name: &[u8]) -> Result<Mechanism, Denied> {
+        let listed = |mechanism: &Mechanism| self.listener.mechanisms.contains(mechanism);
+        let mechanism = Mechanism::parse(name).filter(listed).ok_or(Denied::Unsupported)?;
+        if mechanism.is_cleartext() && !self.cleartext_allowed() {
+            return Err(Denied::TlsNeeded);
+        }
+        Ok(mechanism)
+    }
+
+    /// Whether a token stands in the configured list of capabilities.
+    pub(crate) fn advertises(&self, token: &str) -> bool {
+        self.listener.advertise.iter().any(|listed| listed.eq_ignore_ascii_case(token))
+    }
+}
+
+/// Writes one line.
+pub(crate) fn say(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A user name and a password as a login, if both are within their limits.
+pub(crate) fn bounded_login(user: Vec<u8>, password: Secret) -> Option<Login> {
+    let fits = user.len() <= USER_MAX && password.expose().len() <= PASSWORD_MAX;
+    fits.then(|| Login::with_password(user, password))
+}
 
 /// Whose turn it is in a dialogue, and for what.
 #[derive(Debug)]
@@ -53,6 +126,18 @@ pub(crate) enum Rejection {
     Malformed,
 }
 
+impl Rejection {
+    /// In plain words.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Cancelled => "Authentication cancelled",
+            Self::TooLong => "SASL message is too long",
+            Self::Base64 => "Invalid base64",
+            Self::Malformed => "Malformed credentials",
+        }
+    }
+}
+
 impl Turn {
     /// Takes one message in base64. Where none is awaited it is refused as malformed.
     pub(crate) fn take(&mut self, message: &[u8]) -> Taken {
@@ -72,10 +157,17 @@ impl Turn {
         }
     }
 
-    /// Begins an exchange with the initial response that stood in the command.
-    pub(crate) fn begin(&mut self, exchange: Exchange, initial: &[u8]) -> Taken {
+    /// Begins an exchange, perhaps with an initial response that stood in the command (RFC 4959
+    /// §3: a single "=" is one that is there and empty).
+    pub(crate) fn begin(&mut self, mechanism: Mechanism, initial: Option<&[u8]>) -> Taken {
+        let exchange = Exchange::new(mechanism);
+        let opening = exchange.opening();
         *self = Self::Message(exchange);
-        self.take(initial)
+        match initial {
+            Some(b"=") => self.take(b""),
+            Some(initial) => self.take(initial),
+            None => Taken::Challenge(opening),
+        }
     }
 
     fn go_on(&mut self, mut exchange: Exchange, decoded: Secret) -> Taken {

@@ -4,6 +4,8 @@
 //! end within its limit. Limits are judged by position in the stream, so it does not matter how
 //! the bytes were cut. Parsing what is inside a line is the protocols' own work.
 
+use alloc::vec::Vec;
+
 use memchr::memchr;
 
 /// Octets of one client line, its end included (IMAP has its own, for ID).
@@ -87,6 +89,19 @@ pub fn lenient(input: &[u8], scanned: usize, limit: usize) -> Framing {
         None if input.len() >= limit => Framing::TooLong,
         None => Framing::Incomplete,
     }
+}
+
+/// A line's first word, and what stands behind the space after it.
+pub fn first_word(line: &[u8]) -> (&[u8], &[u8]) {
+    match memchr(b' ', line) {
+        Some(space) => (&line[..space], &line[space + 1..]),
+        None => (line, b""),
+    }
+}
+
+/// A text without control characters, so that it stays within one line and shows what it holds.
+pub fn without_controls(text: &[u8]) -> Vec<u8> {
+    text.iter().copied().filter(|octet| !octet.is_ascii_control()).collect()
 }
 
 /// Whether a line is the first of an HTTP request: a method at its start, a version at its end.

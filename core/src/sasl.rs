@@ -121,6 +121,14 @@ impl Login {
             Proof::Exchange { user, .. } => user.as_deref(),
         }
     }
+
+    /// What the client of a SASL exchange says first: for a password, PLAIN's only message.
+    pub fn first_message(&self) -> Secret {
+        match &self.proof {
+            Proof::Password(credential) => credential.plain_message(),
+            Proof::Exchange { initial, .. } => initial.clone(),
+        }
+    }
 }
 
 impl Credential {

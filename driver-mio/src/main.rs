@@ -163,7 +163,7 @@ fn begin_log(config: &Config) {
         LogLevel::Trace => LevelFilter::Trace,
     };
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(level);
+    builder.filter_level(level).format_target(false);
     if config.server.log_format == LogFormat::Json {
         // A line is the object and nothing else, so that programs can read it.
         builder.format(|out, record| writeln!(out, "{}", gatepost_mio::json_line(record)));

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio_rustls::TlsAcceptor;
 
+use super::dots::{self, Unstuffing};
 use super::store::Content;
 
 /// Below this, in octets, a body is copied beside the text around it and saves a write.
@@ -72,7 +73,7 @@ impl Connection {
             if arrived.is_empty() {
                 return Ok(Line::Ended);
             }
-            let end = arrived.iter().position(|byte| *byte == b'\n');
+            let end = memchr::memchr(b'\n', arrived);
             let taken = end.map_or(arrived.len(), |end| end + 1);
             line.extend_from_slice(&arrived[..taken]);
             self.stream.consume(taken);
@@ -105,6 +106,31 @@ impl Connection {
             }
         }
         Ok(Some(octets))
+    }
+
+    /// A text up to the line that is a dot alone (see `dots`); None inside if it was longer than
+    /// `limit` and was not kept, None outside if the client closes before its end.
+    pub(super) async fn dotted(&mut self, limit: usize) -> io::Result<Option<Option<Vec<u8>>>> {
+        let mut text = Unstuffing::new(limit);
+        loop {
+            self.wait_for_input().await?;
+            let arrived = self.stream.buffer();
+            if arrived.is_empty() {
+                return Ok(None);
+            }
+            let (taken, ended) = text.take(arrived);
+            self.stream.consume(taken);
+            if ended {
+                return Ok(Some(text.finish()));
+            }
+        }
+    }
+
+    /// Reads `length` octets and forgets them; whether they all came.
+    pub(super) async fn skip(&mut self, length: u64) -> io::Result<bool> {
+        self.flush().await?;
+        let mut octets = (&mut self.stream).take(length);
+        Ok(tokio::io::copy_buf(&mut octets, &mut tokio::io::sink()).await? == length)
     }
 
     /// Writes what is due, then waits until something was received or the client closed. Safe to
@@ -146,6 +172,27 @@ impl Connection {
     }
 }
 
+/// A literal that the end of a line announces: `{17}` or `{17+}`.
+pub(super) struct Announced {
+    pub(super) octets: u64,
+    pub(super) synchronising: bool,
+}
+
+impl Announced {
+    pub(super) fn at_end_of(line: &[u8]) -> Option<Self> {
+        let inside = line.strip_suffix(b"}")?;
+        let open = inside.iter().rposition(|byte| *byte == b'{')?;
+        let size = &inside[open + 1..];
+        let (digits, synchronising) = match size.strip_suffix(b"+") {
+            Some(digits) => (digits, false),
+            None => (size, true),
+        };
+        let plain = (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+        let octets = std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()?;
+        Some(Self { octets, synchronising })
+    }
+}
+
 /// Replies to be written, in order.
 #[derive(Default)]
 pub(super) struct Output {
@@ -179,6 +226,17 @@ impl Output {
         } else {
             self.bodies.push((std::mem::take(&mut self.text), Arc::clone(content), range));
         }
+    }
+
+    /// A part of a stored message that begins with a line, and the dot behind it.
+    pub(super) fn dotted(&mut self, content: &Arc<Content>, range: Range<usize>) {
+        let part = &content.bytes()[range.clone()];
+        if content.wire().verbatim && (part.is_empty() || part.ends_with(b"\n")) {
+            self.body(content, range);
+        } else {
+            dots::stuff(part, &mut self.text);
+        }
+        self.line(".");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Dates as IMAP writes them: INTERNALDATE with its zone, and whole days for SEARCH.
+//! Dates as IMAP and header fields write them, with a zone; and whole days for SEARCH.
 //!
 //! Only years 1 to 9999 are accepted. A day is counted as its owner wrote it, without regard to the
 //! zone, as RFC 3501 §6.4.4 asks of SEARCH.
@@ -47,6 +47,11 @@ impl Date {
             local_seconds: day * SECONDS_A_DAY + hour * 3600 + minute * 60 + second,
             zone_minutes: sign * (zone / 100 * 60 + zone % 100),
         })
+    }
+
+    /// As a header field has it (RFC 5322 §3.3), without the day of the week.
+    pub(super) fn field(self) -> String {
+        self.to_string().replacen('-', " ", 2)
     }
 
     /// Days since the epoch, as written.
@@ -165,6 +170,8 @@ mod tests {
     fn a_date_field_counts_as_its_day() {
         assert_eq!(parse_field_day("Thu, 1 Feb 2024 10:52:37 +0200"), Some(19_754));
         assert_eq!(parse_field_day("1 Feb 2024 10:52"), Some(19_754));
+        let date = Date::parse("01-Feb-2024 00:00:00 -0130").unwrap();
+        assert_eq!(date.field(), "01 Feb 2024 00:00:00 -0130");
         assert_eq!(parse_field_day("yesterday"), None);
     }
 }

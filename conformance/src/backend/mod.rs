@@ -6,14 +6,23 @@
 //! the proxy, so that both cannot be wrong in the same way.
 //!
 //! A backend runs on a thread of its own with a single-threaded runtime; its sessions share one
-//! [`store`], and dropping it ends them all. Read next: `imap`, then `store`.
+//! [`store`], whatever protocol they speak, and dropping it ends them all. Read next: `imap`, the
+//! largest of the protocols, then `store`.
 
 mod connection;
 mod date;
+mod dots;
 mod imap;
+mod login;
+mod managesieve;
 mod message;
+mod pop3;
 mod sasl;
+mod scripts;
 mod store;
+mod submission;
+#[cfg(test)]
+mod test_client;
 pub mod tls;
 
 use std::collections::VecDeque;
@@ -32,6 +41,7 @@ use connection::{Connection, Duplex};
 use date::Date;
 use store::{Flags, Store};
 
+pub use scripts::{SCRIPT_OCTETS, SCRIPTS};
 pub use store::{MAILBOXES, MESSAGES, STORE_OCTETS};
 
 /// The most session records that are kept; older ones go first.
@@ -40,28 +50,55 @@ pub const RECORDS: usize = 4096;
 /// Where and how a backend listens, and for whom.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Port 0 takes a free one; [`Backend::address`] says which.
+    /// What is spoken, each on a port of its own.
+    pub protocols: Vec<Protocol>,
+    /// The port of the first protocol; the others have those that follow. Port 0 takes a free one
+    /// for each; [`Backend::address_of`] says which.
     pub listen: SocketAddr,
     /// Whether and when sessions are encrypted.
     pub tls: BackendTls,
     /// Who can log in. Everybody begins with an empty INBOX.
     pub accounts: Vec<Account>,
-    /// What the greeting and ID call this backend.
+    /// What greetings and ID call this backend.
     pub name: String,
-    /// Read appended messages and forget them, for measurements that must not fill the memory.
+    /// Read appended and submitted messages and forget them, for measurements that must not fill
+    /// the memory.
     pub discard_appended: bool,
+    /// Offer XCLIENT, as if every peer were a proxy to be trusted. It has no effect but to be
+    /// recorded. (ID of IMAP is recorded always.)
+    pub offer_xclient: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            protocols: vec![Protocol::Imap],
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: BackendTls::Plain,
             accounts: Vec::new(),
             name: "Gatepost trial backend".to_owned(),
             discard_appended: false,
+            offer_xclient: false,
         }
     }
+}
+
+/// What a backend can speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// IMAP4rev1 (RFC 3501).
+    Imap,
+    /// POP3 (RFC 1939), of the INBOX.
+    Pop3,
+    /// ManageSieve (RFC 5804); scripts are kept, and not run.
+    ManageSieve,
+    /// Message submission (RFC 6409), to the INBOX of users of the same backend.
+    Submission,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Imap, Self::Pop3, Self::ManageSieve, Self::Submission];
 }
 
 /// Whether and when sessions are encrypted, and with which certificate (see [`tls::SelfSigned`]).
@@ -100,13 +137,16 @@ impl Account {
 /// What a backend knows of one session, running or over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
+    /// What was spoken.
+    pub protocol: Protocol,
     /// The other end of the TCP connection.
     pub peer: SocketAddr,
     /// Whether the session is inside TLS by now.
     pub encrypted: bool,
-    /// Who logged in, and by which mechanism (`LOGIN` for the command).
+    /// Who logged in last, and by which mechanism (`LOGIN` for the command, `USER` for USER and
+    /// PASS).
     pub login: Option<(String, String)>,
-    /// The fields of every ID command, in order.
+    /// The fields of every ID or XCLIENT command as they were sent, in order; of many the first.
     pub identity: Vec<(String, Option<String>)>,
     /// Logins that were refused.
     pub refused: u32,
@@ -116,18 +156,20 @@ pub struct SessionRecord {
 
 /// A running backend. Dropping it closes its socket and all its sessions.
 pub struct Backend {
-    address: SocketAddr,
+    addresses: Vec<(Protocol, SocketAddr)>,
     shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Backend {
-    /// Binds, and serves IMAP on a thread of its own.
+    /// Binds, and serves on a thread of its own.
     pub fn start(settings: Settings) -> io::Result<Self> {
-        let listener = TcpListener::bind(settings.listen)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let listeners = bind(&settings)?;
+        let mut addresses = Vec::new();
+        for (protocol, listener) in &listeners {
+            addresses.push((*protocol, listener.local_addr()?));
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let store = Store::new(settings.accounts.iter().map(|account| account.user.as_str()));
         let shared = Arc::new(Shared { settings, store, records: Mutex::default() });
@@ -135,18 +177,24 @@ impl Backend {
         let serving = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("backend".to_owned()).spawn(move || {
             runtime.block_on(async {
-                tokio::select! {
-                    _ = stopped => {}
-                    fault = accept(listener, serving) => log::error!("cannot listen: {fault}"),
+                for (protocol, listener) in listeners {
+                    tokio::spawn(accept(protocol, listener, Arc::clone(&serving)));
                 }
+                // It is never sent: the sender is dropped with the backend.
+                let _ = stopped.await;
             });
         })?;
-        Ok(Self { address, shared, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { addresses, shared, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// Where it listens for its first protocol.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0].1
+    }
+
+    /// Where it listens for a protocol; None if it does not.
+    pub fn address_of(&self, protocol: Protocol) -> Option<SocketAddr> {
+        self.addresses.iter().find(|(own, _)| *own == protocol).map(|(_, address)| *address)
     }
 
     /// Puts a message into a mailbox, which is made if it is missing; its UID is the answer.
@@ -206,8 +254,9 @@ impl Shared {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn record(&self, peer: SocketAddr) -> Record {
+    fn record(&self, protocol: Protocol, peer: SocketAddr) -> Record {
         let record = SessionRecord {
+            protocol,
             peer,
             encrypted: false,
             login: None,
@@ -235,19 +284,38 @@ impl Record {
     }
 }
 
-/// Accepts until it is dropped; returns only if the socket is unusable.
-async fn accept(listener: TcpListener, shared: Arc<Shared>) -> io::Error {
+/// A socket for each protocol, in their order.
+fn bind(settings: &Settings) -> io::Result<Vec<(Protocol, TcpListener)>> {
+    if settings.protocols.is_empty() {
+        return Err(io::Error::other("a backend needs a protocol"));
+    }
+    let mut listeners = Vec::new();
+    let mut address = settings.listen;
+    for protocol in &settings.protocols {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        listeners.push((*protocol, listener));
+        if address.port() != 0 {
+            // Past the last port comes 0: any that is free.
+            address.set_port(address.port().wrapping_add(1));
+        }
+    }
+    Ok(listeners)
+}
+
+/// Accepts until it is dropped, or finds the socket unusable.
+async fn accept(protocol: Protocol, listener: TcpListener, shared: Arc<Shared>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(fault) => return fault,
+        Err(fault) => return log::error!("cannot listen: {fault}"),
     };
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
-                    let record = shared.record(peer);
-                    let served = serve(shared, stream, record.clone()).await;
+                    let record = shared.record(protocol, peer);
+                    let served = serve(protocol, shared, stream, record.clone()).await;
                     record.locked().ended = true;
                     if let Err(fault) = served {
                         log::debug!("session of {peer} ended: {fault}");
@@ -263,7 +331,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) -> io::Error {
     }
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream, record: Record) -> io::Result<()> {
+async fn serve(
+    protocol: Protocol,
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    record: Record,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let stream: Box<dyn Duplex> = match &shared.settings.tls {
         BackendTls::Plain | BackendTls::StartTls(_) => Box::new(stream),
@@ -273,5 +346,11 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, record: Record) -> io::Re
             Box::new(stream)
         }
     };
-    imap::serve(shared, Connection::new(stream), record).await
+    let connection = Connection::new(stream);
+    match protocol {
+        Protocol::Imap => imap::serve(shared, connection, record).await,
+        Protocol::Pop3 => pop3::serve(shared, connection, record).await,
+        Protocol::ManageSieve => managesieve::serve(shared, connection, record).await,
+        Protocol::Submission => submission::serve(shared, connection, record).await,
+    }
 }

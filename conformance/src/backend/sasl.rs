@@ -26,6 +26,11 @@ impl Mechanism {
         }
     }
 
+    /// All names, parted by spaces.
+    pub(super) fn names() -> String {
+        Self::ALL.map(Self::name).join(" ")
+    }
+
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
     }

@@ -1,4 +1,4 @@
-//! The mail: accounts, their mailboxes, the messages in them; in memory, shared between sessions.
+//! The mail: accounts, their mailboxes and scripts, the messages; in memory, shared by sessions.
 //!
 //! A mailbox outlives its deletion for as long as a session has it selected. Messages stand in the
 //! order of their UIDs, and UIDs are never used twice. Every change of a mailbox raises its version
@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 
 use super::date::Date;
+use super::dots::Wire;
 use super::message;
+use super::scripts::Scripts;
 
 /// The most octets of messages that one backend keeps.
 pub const STORE_OCTETS: usize = 1 << 30;
@@ -66,6 +68,7 @@ impl Store {
 /// What belongs to one user.
 pub(super) struct AccountStore {
     folders: Mutex<Folders>,
+    scripts: Mutex<Scripts>,
     used: Arc<AtomicUsize>,
 }
 
@@ -86,11 +89,16 @@ impl AccountStore {
             subscribed: BTreeSet::from([INBOX.to_owned()]),
             next_validity: first_validity.saturating_add(1),
         };
-        Arc::new(Self { folders: Mutex::new(folders), used })
+        Arc::new(Self { folders: Mutex::new(folders), scripts: Mutex::default(), used })
     }
 
     fn folders(&self) -> MutexGuard<'_, Folders> {
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The Sieve scripts, locked: hold them for one command at most.
+    pub(super) fn scripts(&self) -> MutexGuard<'_, Scripts> {
+        self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn mailbox(&self, name: &str) -> Option<Arc<Mailbox>> {
@@ -169,7 +177,8 @@ impl AccountStore {
         self.folders().subscribed.remove(&canonical(name));
     }
 
-    /// Takes a message's octets into account; they are given back when the last mailbox drops it.
+    /// Takes the octets of a message or script into account; they are given back when the last who
+    /// holds it drops it.
     pub(super) fn content(&self, bytes: Vec<u8>) -> Result<Arc<Content>, StoreFault> {
         let before = self.used.fetch_add(bytes.len(), Ordering::Relaxed);
         let within = before.saturating_add(bytes.len()) <= STORE_OCTETS;
@@ -304,12 +313,19 @@ pub(super) struct Content {
     bytes: Vec<u8>,
     header_length: OnceLock<usize>,
     body_lines: OnceLock<usize>,
+    wire: OnceLock<Wire>,
     used: Arc<AtomicUsize>,
 }
 
 impl Content {
     fn new(bytes: Vec<u8>, used: Arc<AtomicUsize>) -> Self {
-        Self { bytes, header_length: OnceLock::new(), body_lines: OnceLock::new(), used }
+        Self {
+            bytes,
+            header_length: OnceLock::new(),
+            body_lines: OnceLock::new(),
+            wire: OnceLock::new(),
+            used,
+        }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -329,6 +345,11 @@ impl Content {
         let count =
             || self.bytes[self.header_length()..].iter().filter(|byte| **byte == b'\n').count();
         *self.body_lines.get_or_init(count)
+    }
+
+    /// What it takes to send it with a dot at its end.
+    pub(super) fn wire(&self) -> Wire {
+        *self.wire.get_or_init(|| Wire::of(&self.bytes))
     }
 }
 

@@ -23,9 +23,10 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
     let (protocol, keys) = words.split_first().ok_or("a protocol is missing")?;
     let mut keys = Keys::read(keys)?;
     let tls = keys.take("tls", tls_mode)?.unwrap_or(TlsMode::Plain);
+    let protocol = protocol_named(protocol)?;
     let listener = Listener {
         name: "script".into(),
-        protocol: protocol_named(protocol)?,
+        protocol,
         bind: vec![SocketAddr::from(([198, 51, 100, 1], 143))],
         tls,
         hostname: keys.take("hostname", text_of)?.unwrap_or("mail.example.com".into()),
@@ -42,7 +43,7 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
             .unwrap_or_else(|| vec![Mechanism::Plain, Mechanism::OAuthBearer, Mechanism::XOAuth2]),
         advertise: keys
             .take("advertise", |text| list(text, " ", text_of))?
-            .unwrap_or_else(|| ["IMAP4rev1", "SASL-IR", "LITERAL+"].map(String::from).to_vec()),
+            .unwrap_or_else(|| advertised(protocol)),
         banner: keys.take("banner", text_of)?.unwrap_or("ready".into()),
         certificates: if tls == TlsMode::Plain { Vec::new() } else { vec!["script".into()] },
         min_version: TlsVersion::V1_2,
@@ -57,6 +58,16 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
     };
     keys.finish()?;
     Ok(listener)
+}
+
+/// What a listener advertises where its line says nothing of it.
+fn advertised(protocol: Protocol) -> Vec<String> {
+    let tokens: &[&str] = match protocol {
+        Protocol::Imap => &["IMAP4rev1", "SASL-IR", "LITERAL+"],
+        Protocol::Pop3 => &["TOP", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UIDL"],
+        Protocol::ManageSieve | Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => &[],
+    };
+    tokens.iter().map(|token| String::from(*token)).collect()
 }
 
 const WORKING_INTERVAL: Option<Duration> = Some(Duration::from_secs(10));

@@ -186,7 +186,7 @@ fn reply(text: &str) -> Result<Reply, String> {
         ["lookup", "unavailable"] => Reply::Unavailable,
         ["connected", ..] => {
             let mut keys = Keys::read(&words[1..])?;
-            let remembered = keys.take("remembered", |text| Ok(text.as_bytes().to_vec()))?;
+            let remembered = keys.take("remembered", |text| Ok(expand(text)?.octets))?;
             keys.finish()?;
             Reply::Connected { remembered }
         }

@@ -1,17 +1,26 @@
 //! The `capabilities` tables: what a listener tells and accepts before login.
 //!
-//! Not here: when a capability is told; the frontends put `AUTH=`, `STARTTLS` and `LOGINDISABLED`
-//! to the list, by the state of the connection.
-//! Invariants: no text holds a control character, and every capability is an atom of RFC 9051 §9,
-//! so that both can be sent as they are.
+//! Not here: when a capability is told; the frontends put mechanisms, `STARTTLS` and its like to
+//! the list, by the state of the connection.
+//! Invariants: no text holds a control character; every capability of IMAP is an atom of RFC 9051
+//! §9, every one of POP3 a tag with arguments of RFC 2449 §3; so all can be sent as they are.
 //! Read next: `listener`, which may override these.
 
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
-use super::reader::{Section, Value};
+use super::{
+    choice::Protocol,
+    reader::{Section, Value},
+};
 use crate::sasl::Mechanism;
 
-/// What an IMAP listener tells and accepts, unless its own table says otherwise.
+/// What listeners tell and accept, by what they speak.
+pub(super) struct ByProtocol {
+    imap: Capabilities,
+    pop3: Capabilities,
+}
+
+/// What the listeners of a protocol tell and accept, unless their own tables say otherwise.
 pub(super) struct Capabilities {
     pub(super) advertise: Vec<String>,
     pub(super) mechanisms: Vec<Mechanism>,
@@ -21,7 +30,8 @@ pub(super) struct Capabilities {
 
 const IMAP_ADVERTISE: [&str; 7] =
     ["IMAP4rev2", "IMAP4rev1", "SASL-IR", "LITERAL+", "ENABLE", "ID", "UTF8=ACCEPT"];
-const IMAP_BANNER: &str = "Gatepost ready.";
+const POP3_ADVERTISE: [&str; 5] = ["TOP", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UIDL"];
+const BANNER: &str = "Gatepost ready.";
 const MECHANISMS: [Mechanism; 3] = [Mechanism::Plain, Mechanism::OAuthBearer, Mechanism::XOAuth2];
 
 /// Octets of a text that is sent to clients, so that its line stays within any client's limit.
@@ -29,13 +39,38 @@ const LINE_OCTETS_MAX: usize = 512;
 /// Octets of one capability.
 const CAPABILITY_OCTETS_MAX: usize = 64;
 
-pub(super) fn read_imap(section: &Section<'_>) -> Capabilities {
-    let default = || IMAP_ADVERTISE.map(str::to_owned).to_vec();
+pub(super) fn read(section: &Section<'_>) -> ByProtocol {
+    ByProtocol {
+        imap: read_one(&section.section("imap"), &IMAP_ADVERTISE, advertise_imap),
+        pop3: read_one(&section.section("pop3"), &POP3_ADVERTISE, advertise_pop3),
+    }
+}
+
+impl ByProtocol {
+    /// Those of a protocol that a listener can speak.
+    pub(super) const fn of(&self, protocol: Protocol) -> &Capabilities {
+        match protocol {
+            Protocol::Pop3 => &self.pop3,
+            Protocol::Imap
+            | Protocol::ManageSieve
+            | Protocol::Submission
+            | Protocol::Smtp
+            | Protocol::Lmtp => &self.imap,
+        }
+    }
+}
+
+fn read_one(
+    section: &Section<'_>,
+    default: &[&str],
+    advertise: fn(&Value<'_>) -> Option<Vec<String>>,
+) -> Capabilities {
+    let default = || default.iter().map(|token| (*token).to_owned()).collect();
     Capabilities {
         advertise: section.optional("advertise", advertise).unwrap_or_else(default),
         mechanisms: section.or("sasl", MECHANISMS.to_vec(), mechanisms),
         cleartext_without_tls: section.or("allow_plain_auth_without_tls", false, Value::boolean),
-        banner: section.or("banner", IMAP_BANNER.to_owned(), banner),
+        banner: section.or("banner", BANNER.to_owned(), banner),
     }
 }
 
@@ -95,12 +130,8 @@ pub(super) fn line(value: &Value<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn advertise(value: &Value<'_>) -> Option<Vec<String>> {
-    if value.is("auto") {
-        value.fault("\"auto\" is documented but not built yet", "list the capabilities");
-        return None;
-    }
-    let capabilities = value.list(capability)?;
+fn advertise_imap(value: &Value<'_>) -> Option<Vec<String>> {
+    let capabilities = listed(value, capability)?;
     let holds = |name: &str| capabilities.iter().any(|held| held.eq_ignore_ascii_case(name));
     if holds("LITERAL+") && holds("LITERAL-") {
         let problem = "LITERAL+ and LITERAL- exclude each other";
@@ -111,6 +142,18 @@ fn advertise(value: &Value<'_>) -> Option<Vec<String>> {
         value.fault(problem, "list both, or the one that the backends speak");
     }
     Some(capabilities)
+}
+
+fn advertise_pop3(value: &Value<'_>) -> Option<Vec<String>> {
+    listed(value, capability_of_pop3)
+}
+
+fn listed(value: &Value<'_>, capability: fn(&Value<'_>) -> Option<String>) -> Option<Vec<String>> {
+    if value.is("auto") {
+        value.fault("\"auto\" is documented but not built yet", "list the capabilities");
+        return None;
+    }
+    value.list(capability)
 }
 
 fn capability(value: &Value<'_>) -> Option<String> {
@@ -130,6 +173,27 @@ fn capability(value: &Value<'_>) -> Option<String> {
         "UNAUTHENTICATE" => "cannot be honoured, since a session stays with its backend",
         _ if upper.starts_with("AUTH=") => "is told by the proxy itself, from the key sasl",
         _ if upper.starts_with("COMPRESS=") => "cannot be honoured before login",
+        _ => return Some(text.to_owned()),
+    };
+    value.fault(format!("\"{text}\" {problem}"), "take it out of the list");
+    None
+}
+
+/// A tag, perhaps with arguments, all of visible characters with one space between two.
+fn capability_of_pop3(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|it| it.is_ascii_graphic());
+    let is_line = text.len() <= CAPABILITY_OCTETS_MAX && text.split(' ').all(is_word);
+    if !is_line || text.starts_with('.') {
+        let problem = format!("\"{}\" is no capability", text.escape_debug());
+        value.fault(problem, "write a tag of RFC 2449 with its arguments, such as \"EXPIRE 30\"");
+        return None;
+    }
+    let tag = text.split(' ').next().unwrap_or_default().to_ascii_uppercase();
+    let problem = match tag.as_str() {
+        "USER" | "STLS" => "is told by the proxy itself, when it is so",
+        "SASL" => "is told by the proxy itself, from the key sasl",
+        "XCLIENT" => "is not for clients to use",
         _ => return Some(text.to_owned()),
     };
     value.fault(format!("\"{text}\" {problem}"), "take it out of the list");

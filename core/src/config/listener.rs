@@ -10,7 +10,7 @@ use core::{net::SocketAddr, time::Duration};
 
 use super::{
     address::{Cidr, cidr, socket_address},
-    capabilities::{Capabilities, banner, line, mechanisms},
+    capabilities::{ByProtocol, banner, line, mechanisms},
     choice::{Choice, Normalize, Protocol, TlsMode, TlsVersion},
     reader::{Section, Value},
     routing::Lookup,
@@ -50,7 +50,8 @@ pub struct Listener {
     pub cleartext_without_tls: bool,
     /// Mechanisms offered and accepted; at least one.
     pub mechanisms: Vec<Mechanism>,
-    /// IMAP capabilities, without `AUTH=`, `STARTTLS` and `LOGINDISABLED`.
+    /// Capabilities in the protocol's own form, without those that depend on the connection: the
+    /// mechanisms, STARTTLS and its like, and whether a password may be sent.
     pub advertise: Vec<String>,
     /// The text of the greeting.
     pub banner: String,
@@ -79,7 +80,7 @@ pub(super) struct Inherited {
     /// Names of all certificates.
     pub(super) certificates: Vec<String>,
     pub(super) min_version: TlsVersion,
-    pub(super) imap: Capabilities,
+    pub(super) capabilities: ByProtocol,
     pub(super) lookup: Lookup,
 }
 
@@ -114,6 +115,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
     let cleartext = "allow_plain_auth_without_tls";
     let names = |value: &Value<'_>| value.list(|name| certificate(name, &all.certificates));
     let lookup = &all.lookup;
+    let told = all.capabilities.of(protocol.unwrap_or(Protocol::Imap));
     let listener = Listener {
         name: name.to_owned(),
         protocol: protocol.unwrap_or(Protocol::Imap),
@@ -127,14 +129,10 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
         max_auth_attempts: section.or("max_auth_attempts", AUTH_ATTEMPTS, attempts),
         alert: section.optional("alert", line).filter(|alert| !alert.is_empty()),
         working_interval: section.or("working_interval", Some(WORKING_INTERVAL), Value::interval),
-        cleartext_without_tls: section.or(
-            cleartext,
-            all.imap.cleartext_without_tls,
-            Value::boolean,
-        ),
-        mechanisms: section.optional("sasl", mechanisms).unwrap_or(all.imap.mechanisms.clone()),
-        advertise: all.imap.advertise.clone(),
-        banner: section.optional("banner", banner).unwrap_or(all.imap.banner.clone()),
+        cleartext_without_tls: section.or(cleartext, told.cleartext_without_tls, Value::boolean),
+        mechanisms: section.optional("sasl", mechanisms).unwrap_or(told.mechanisms.clone()),
+        advertise: told.advertise.clone(),
+        banner: section.optional("banner", banner).unwrap_or(told.banner.clone()),
         certificates: section.optional("certificates", names).unwrap_or(all.certificates.clone()),
         min_version: section.or("min_version", all.min_version, |value| value.choice()),
         normalize: section.or("normalize", lookup.normalize, |value| value.choice()),
@@ -156,12 +154,8 @@ fn protocol(value: &Value<'_>) -> Option<Protocol> {
     }
     let protocol = value.choice()?;
     match protocol {
-        Protocol::Imap => Some(protocol),
-        Protocol::Pop3
-        | Protocol::ManageSieve
-        | Protocol::Submission
-        | Protocol::Smtp
-        | Protocol::Lmtp => {
+        Protocol::Imap | Protocol::Pop3 => Some(protocol),
+        Protocol::ManageSieve | Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => {
             let problem = format!("\"{text}\" is documented but not built yet");
             value.fault(problem, "remove this listener to start without it");
             None
@@ -205,6 +199,10 @@ fn check(section: &Section<'_>, listener: &Listener, tls: Option<TlsMode>, certi
             section.warning(&["tls"], problem, remedy);
         }
         Some(TlsMode::Implicit | TlsMode::StartTls | TlsMode::Plain) | None => {}
+    }
+    if listener.alert.is_some() && listener.protocol != Protocol::Imap {
+        let problem = "has no effect, since only IMAP can carry an alert";
+        section.warning(&["alert"], problem, "remove it");
     }
     if listener.max_connections == 0 {
         let problem = "closes this listener: nobody can log in here";

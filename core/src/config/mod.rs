@@ -104,7 +104,7 @@ fn read(root: &Section<'_>) -> Option<Config> {
         limits,
         certificates: certificates.iter().map(|certificate| certificate.name.clone()).collect(),
         min_version: tls.min_version,
-        imap: capabilities::read_imap(&root.section("capabilities").section("imap")),
+        capabilities: capabilities::read(&root.section("capabilities")),
         lookup: routing::read_lookup(root),
     };
     let listeners: Vec<_> = root

@@ -8,53 +8,35 @@
 //! and CAPABILITY is written before TLS; no verdict is passed on while a reply is due. How the
 //! login is written stands in `login.rs`.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
 use super::command::IdFields;
 use super::login::{Login, Way};
-use super::{
-    Capabilities, Framing, Piece, Received, Sent, State, StatusText, Welcome, refusal_text,
-};
+use super::{Capabilities, Framing, Piece, Received, Sent, State, Welcome, listed, refusal_text};
 use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
-use crate::line::{BACKEND_LINE_MAX, BACKEND_LINES_MAX, BACKEND_OCTETS_MAX};
+use crate::forward::Identity;
+use crate::handshake::{Quota, Settings, StatusText};
+use crate::line::{BACKEND_LINE_MAX, first_word, without_controls};
 use crate::sasl::{decode_base64, encode_base64};
 use crate::secret::Secret;
-
-/// What a handshake is to achieve.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    /// How TLS begins on this leg; implicit TLS is up before the automaton begins.
-    pub(crate) tls: TlsMode,
-    /// What the backend is to be told of the client, as fields of ID.
-    pub(crate) identity: Option<Introduction>,
-    /// Capabilities that this backend announced in an earlier session.
-    pub(crate) remembered: Option<Arc<[u8]>>,
-}
-
-/// What goes into the ID command: the client's own words, then ours.
-#[derive(Debug)]
-pub(crate) struct Introduction {
-    pub(crate) client: IdFields,
-    pub(crate) proxy: Vec<(&'static str, String)>,
-}
 
 /// The backend's side of an IMAP login.
 #[derive(Debug)]
 pub(crate) struct Backend {
     settings: Settings,
+    /// What the client said of itself, for the ID command.
+    client: IdFields,
     login: Login,
     state: State,
     phase: Phase,
     framing: Framing,
     /// What the backend can do in the state in which the login begins.
     capabilities: Known,
-    octets: usize,
-    lines: u32,
+    quota: Quota,
     asked: bool,
     introduced: bool,
 }
@@ -122,7 +104,11 @@ enum Status {
 }
 
 impl Backend {
-    pub(crate) fn new(login: Arc<crate::sasl::Login>, settings: Settings) -> Self {
+    pub(crate) fn new(
+        login: Arc<crate::sasl::Login>,
+        settings: Settings,
+        client: IdFields,
+    ) -> Self {
         let capabilities = match (&settings.remembered, settings.tls) {
             (Some(list), TlsMode::Implicit | TlsMode::Plain) => {
                 Known::Remembered(Capabilities::new(list))
@@ -131,13 +117,13 @@ impl Backend {
         };
         Self {
             settings,
+            client,
             login: Login::new(login),
             state: State::default(),
             phase: Phase::Greeting,
             framing: Framing::default(),
             capabilities,
-            octets: 0,
-            lines: 0,
+            quota: Quota::default(),
             asked: false,
             introduced: false,
         }
@@ -196,14 +182,9 @@ impl Backend {
                 }
                 Piece::Whole { content, end } if end <= BACKEND_LINE_MAX => {
                     self.framing = Framing::default();
-                    self.octets += end;
-                    self.lines += 1;
-                    let ask = if self.lines > BACKEND_LINES_MAX {
-                        BackendAsk::Fault(AttemptFault::TooManyLines)
-                    } else if self.octets > BACKEND_OCTETS_MAX {
-                        BackendAsk::Fault(AttemptFault::TooLong)
-                    } else {
-                        self.take(&input[..content], &input[..end], out)
+                    let ask = match self.quota.spend(end) {
+                        Ok(()) => self.take(&input[..content], &input[..end], out),
+                        Err(fault) => BackendAsk::Fault(fault),
                     };
                     return Advance { eaten: end, ask };
                 }
@@ -260,7 +241,7 @@ impl Backend {
             return BackendAsk::Fault(AttemptFault::Protocol);
         }
         self.state.received(Received::Banner);
-        let said = StatusText::parse(rest).capabilities();
+        let said = listed(StatusText::parse(rest));
         let asked = match (self.settings.tls, said) {
             (TlsMode::StartTls, Some(list)) => self.ask_start_tls(&list, out),
             (TlsMode::StartTls, None) => {
@@ -311,11 +292,11 @@ impl Backend {
             self.phase = Phase::Capability;
             return Ok(BackendAsk::Nothing);
         };
-        if let Some(introduction) = &self.settings.identity
+        if let Some(identity) = &self.settings.identity
             && list.has("ID")
             && !self.introduced
         {
-            write_id(introduction, out);
+            write_id(&self.client, identity, out);
             self.state.send(Sent::Id);
             self.introduced = true;
         }
@@ -325,7 +306,10 @@ impl Backend {
 
     fn write_login(&mut self, way: Way, out: &mut Vec<u8>) {
         self.login.begin(way, out);
-        self.state.send(if way.is_command() { Sent::Login } else { Sent::Authenticate });
+        self.state.send(match way {
+            Way::Command(_) => Sent::Login,
+            Way::Initial(_) | Way::Prompted(_) => Sent::Authenticate,
+        });
         self.phase = Phase::Login;
     }
 
@@ -456,7 +440,7 @@ impl Backend {
         }
         self.state.received(Received::Login);
         // Before anybody looks for a response code: what is hidden in one must not be found later.
-        let rest = clean(rest);
+        let rest = without_controls(rest);
         let reply = StatusText::parse(&rest);
         let verdict = match status {
             // It cannot accept what it has not been told.
@@ -481,7 +465,7 @@ impl Backend {
 
     /// The login is accepted. A client is shown only what the backend lists from here on.
     fn welcome(&mut self, reply: StatusText<'_>, out: &mut Vec<u8>) {
-        let said = reply.capabilities();
+        let said = listed(reply);
         let code = reply
             .code
             .filter(|_| said.is_none() && !reply.is("REFERRAL"))
@@ -550,13 +534,13 @@ impl Verdict {
     }
 }
 
-fn write_id(introduction: &Introduction, out: &mut Vec<u8>) {
+/// The client's own words, then ours.
+fn write_id(client: &IdFields, identity: &Identity, out: &mut Vec<u8>) {
     out.extend_from_slice(b"I ID (");
     let mut first = true;
-    let client = introduction.client.pairs();
-    let proxy = introduction.proxy.iter();
-    let proxy = proxy.map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
-    for (name, value) in client.chain(proxy) {
+    let fields = identity.id_fields();
+    let proxy = fields.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
+    for (name, value) in client.pairs().chain(proxy) {
         if !mem::take(&mut first) {
             out.push(b' ');
         }
@@ -582,15 +566,4 @@ fn write_quoted(text: &[u8], out: &mut Vec<u8>) {
         }
     }
     out.push(b'"');
-}
-
-fn clean(text: &[u8]) -> Vec<u8> {
-    text.iter().copied().filter(|octet| !octet.is_ascii_control()).collect()
-}
-
-fn first_word(line: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(b' ', line) {
-        Some(space) => (&line[..space], &line[space + 1..]),
-        None => (line, b""),
-    }
 }

@@ -17,11 +17,10 @@ use super::command::{self, Arguments, BadId, Command, IdFields};
 use super::{Framing, Literal, Piece, Welcome, refusal_text};
 use crate::automaton::{Advance, FrontendAsk};
 use crate::close::{By, Reason, Refusal};
-use crate::config::{Listener, TlsMode};
-use crate::dialogue::{Ledger, Rejection, Taken, Turn};
+use crate::config::Listener;
+use crate::dialogue::{Denied, Ledger, Taken, Terms, Turn, bounded_login, say};
 use crate::line::{self, SASL_MESSAGE_MAX};
-use crate::sasl::{Exchange, Login, Mechanism, encode_base64};
-use crate::secret::Secret;
+use crate::sasl::encode_base64;
 
 /// Octets of one line of a command: ID may be long.
 pub(crate) const LINE_MAX: usize = 32768;
@@ -38,8 +37,7 @@ pub(crate) const LITERALS_MAX: u32 = 64;
 /// The client's side of an IMAP login.
 #[derive(Debug)]
 pub(crate) struct Frontend {
-    listener: Arc<Listener>,
-    tls: bool,
+    terms: Terms,
     turn: Turn,
     /// The tag of the command that logs in, while that goes on.
     tag: Vec<u8>,
@@ -53,8 +51,7 @@ type Outcome = Advance<FrontendAsk>;
 impl Frontend {
     pub(crate) fn new(listener: Arc<Listener>) -> Self {
         Self {
-            listener,
-            tls: false,
+            terms: Terms::new(listener),
             turn: Turn::Command,
             tag: Vec::new(),
             framing: Framing::default(),
@@ -67,12 +64,12 @@ impl Frontend {
     pub(crate) fn greet(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"* OK [CAPABILITY ");
         self.write_capabilities(out);
-        say(out, &["] ", &self.listener.banner]);
+        say(out, &["] ", &self.terms.listener.banner]);
     }
 
     /// TLS is up: whatever was said before it is forgotten, the counters of abuse excepted.
     pub(crate) fn tls_up(&mut self) {
-        self.tls = true;
+        self.terms.tls = true;
         self.turn = Turn::Command;
         self.framing = Framing::default();
         self.id = IdFields::default();
@@ -136,7 +133,7 @@ impl Frontend {
 
     /// The login succeeded: the last words before the hand-off.
     pub(crate) fn accept(&self, welcome: &Welcome, out: &mut Vec<u8>) {
-        if let Some(alert) = &self.listener.alert {
+        if let Some(alert) = &self.terms.listener.alert {
             say(out, &["* OK [ALERT] ", alert]);
         }
         let inline = welcome.code.is_none();
@@ -222,7 +219,7 @@ impl Frontend {
     ) -> Option<FrontendAsk> {
         let begun = trim_line_end(begun);
         let wanted = Command::parse(begun).ok().filter(|command| {
-            command.is("ID") || (command.is("LOGIN") && self.cleartext_allowed())
+            command.is("ID") || (command.is("LOGIN") && self.terms.cleartext_allowed())
         });
         match wanted {
             Some(_) if !stands_as_an_argument(begun) => Some(self.serve(begun, out)),
@@ -236,9 +233,7 @@ impl Frontend {
     }
 
     fn literal_max(&self) -> usize {
-        let minus =
-            self.listener.advertise.iter().any(|token| token.eq_ignore_ascii_case("LITERAL-"));
-        if minus { LITERAL_MINUS_MAX } else { LITERAL_MAX }
+        if self.terms.advertises("LITERAL-") { LITERAL_MINUS_MAX } else { LITERAL_MAX }
     }
 
     /// Serves one whole command.
@@ -279,7 +274,7 @@ impl Frontend {
     }
 
     fn start_tls(&mut self, tag: &[u8], out: &mut Vec<u8>) -> FrontendAsk {
-        if self.tls || self.listener.tls != TlsMode::StartTls {
+        if !self.terms.offers_tls() {
             return self.bad(tag, "STARTTLS is not available", out);
         }
         ok(tag, "Begin TLS negotiation", out);
@@ -298,11 +293,11 @@ impl Frontend {
     }
 
     fn login(&mut self, tag: &[u8], arguments: Arguments<'_>, out: &mut Vec<u8>) -> FrontendAsk {
-        if !self.cleartext_allowed() {
+        if !self.terms.cleartext_allowed() {
             return self.tls_needed(tag, out);
         }
         match command::login(arguments) {
-            Some((user, password)) => match bounded(user, password) {
+            Some((user, password)) => match bounded_login(user, password) {
                 Some(login) => {
                     self.tag = tag.to_vec();
                     self.turn = Turn::Deciding;
@@ -323,28 +318,16 @@ impl Frontend {
         let Some((name, initial)) = command::authenticate(arguments) else {
             return self.bad(tag, "Invalid AUTHENTICATE arguments", out);
         };
-        let listed = |mechanism: &Mechanism| self.listener.mechanisms.contains(mechanism);
-        let Some(mechanism) = Mechanism::parse(name).filter(listed) else {
-            return self.no(tag, "Unsupported authentication mechanism", out);
+        let mechanism = match self.terms.mechanism(name) {
+            Ok(mechanism) => mechanism,
+            Err(Denied::Unsupported) => {
+                return self.no(tag, "Unsupported authentication mechanism", out);
+            }
+            Err(Denied::TlsNeeded) => return self.tls_needed(tag, out),
         };
-        if mechanism.is_cleartext() && !self.cleartext_allowed() {
-            return self.tls_needed(tag, out);
-        }
         self.tag = tag.to_vec();
-        let exchange = Exchange::new(mechanism);
-        match initial {
-            // RFC 4959 §3: a single "=" is an initial response that is there and empty.
-            Some(initial) => {
-                let initial = if initial == b"=" { b"" } else { initial };
-                let taken = self.turn.begin(exchange, initial);
-                self.follow(taken, out)
-            }
-            None => {
-                write_continuation(exchange.opening(), out);
-                self.turn = Turn::Message(exchange);
-                FrontendAsk::Nothing
-            }
-        }
+        let taken = self.turn.begin(mechanism, initial);
+        self.follow(taken, out)
     }
 
     /// Eats one line of an exchange.
@@ -380,14 +363,8 @@ impl Frontend {
             }
             Taken::Rejected { why, relayed } => (why, relayed),
         };
-        let text = match why {
-            Rejection::Cancelled => "Authentication cancelled",
-            Rejection::TooLong => "SASL message is too long",
-            Rejection::Base64 => "Invalid base64",
-            Rejection::Malformed => "Malformed credentials",
-        };
         out.extend_from_slice(&self.tag);
-        say(out, &[" BAD ", text]);
+        say(out, &[" BAD ", why.text()]);
         match self.count_bad_command(out) {
             Some(reason) => FrontendAsk::Close(By::Proxy, reason),
             None if relayed => FrontendAsk::Cancel,
@@ -395,23 +372,16 @@ impl Frontend {
         }
     }
 
-    fn cleartext_allowed(&self) -> bool {
-        self.tls || self.listener.cleartext_without_tls
-    }
-
     fn write_capabilities(&self, out: &mut Vec<u8>) {
-        let cleartext = self.cleartext_allowed();
-        out.extend_from_slice(self.listener.advertise.join(" ").as_bytes());
-        for mechanism in &self.listener.mechanisms {
-            if cleartext || !mechanism.is_cleartext() {
-                out.extend_from_slice(b" AUTH=");
-                out.extend_from_slice(mechanism.name().as_bytes());
-            }
+        out.extend_from_slice(self.terms.listener.advertise.join(" ").as_bytes());
+        for mechanism in self.terms.mechanisms() {
+            out.extend_from_slice(b" AUTH=");
+            out.extend_from_slice(mechanism.name().as_bytes());
         }
-        if !self.tls && self.listener.tls == TlsMode::StartTls {
+        if self.terms.offers_tls() {
             out.extend_from_slice(b" STARTTLS");
         }
-        if !cleartext {
+        if !self.terms.cleartext_allowed() {
             out.extend_from_slice(b" LOGINDISABLED");
         }
     }
@@ -444,7 +414,7 @@ impl Frontend {
     }
 
     fn count_failure(&mut self, out: &mut Vec<u8>) -> Option<Reason> {
-        self.ledger.failure(self.listener.max_auth_attempts).then(|| {
+        self.ledger.failure(self.terms.listener.max_auth_attempts).then(|| {
             self.goodbye(Refusal::TooManyAttempts, out);
             Reason::TooManyAttempts
         })
@@ -477,22 +447,10 @@ fn ok(tag: &[u8], text: &str, out: &mut Vec<u8>) -> FrontendAsk {
     FrontendAsk::Nothing
 }
 
-fn say(out: &mut Vec<u8>, parts: &[&str]) {
-    for part in parts {
-        out.extend_from_slice(part.as_bytes());
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
 fn write_continuation(message: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"+ ");
     encode_base64(message, out);
     out.extend_from_slice(b"\r\n");
-}
-
-fn bounded(user: Vec<u8>, password: Secret) -> Option<Login> {
-    let fits = user.len() <= line::USER_MAX && password.expose().len() <= line::PASSWORD_MAX;
-    fits.then(|| Login::with_password(user, password))
 }
 
 /// Whether the literal announced at the end of a line is one of a command's arguments.

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use super::Capabilities;
 use crate::close::AttemptFault;
+use crate::handshake::{self, write_initial};
 use crate::line::BACKEND_COMMAND_MAX;
 use crate::sasl::{self, Credential, Mechanism, Proof, encode_base64};
 use crate::secret::Secret;
@@ -17,16 +18,9 @@ use crate::secret::Secret;
 /// Octets of a literal that LITERAL- lets through without asking (RFC 7888 §5).
 const LITERAL_MINUS_MAX: usize = 4096;
 
-/// One way of presenting a login.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// AUTHENTICATE with the first message in the command's line.
-    Initial(Mechanism),
-    /// AUTHENTICATE, and the first message when asked.
-    Prompted(Mechanism),
-    /// LOGIN, with literals as far as the backend takes them.
-    Command(Literals),
-}
+/// One way of presenting a login: AUTHENTICATE, or LOGIN with literals as far as the backend takes
+/// them.
+pub(crate) type Way = handshake::Way<Literals>;
 
 /// Literals that may be sent without asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,15 +31,6 @@ pub(crate) enum Literals {
     Short,
     /// LITERAL+.
     Any,
-}
-
-impl Way {
-    pub(crate) const fn is_command(self) -> bool {
-        match self {
-            Self::Command(_) => true,
-            Self::Initial(_) | Self::Prompted(_) => false,
-        }
-    }
 }
 
 /// A login on its way to the backend.
@@ -84,31 +69,12 @@ impl Login {
 
     /// The way for a backend with these capabilities.
     pub(crate) fn choose(&self, offered: &Capabilities) -> Result<Way, AttemptFault> {
-        let initial = offered.has("SASL-IR");
-        let authenticate = |mechanism: Mechanism, message: usize| {
-            let line = "L AUTHENTICATE  \r\n".len() + mechanism.name().len();
-            let fits = line + message.div_ceil(3) * 4 <= BACKEND_COMMAND_MAX;
-            if initial && fits { Way::Initial(mechanism) } else { Way::Prompted(mechanism) }
+        let fits = |mechanism: Mechanism, message: usize| {
+            let line = "L AUTHENTICATE  \r\n".len() + mechanism.name().len() + message;
+            offered.has("SASL-IR") && line <= BACKEND_COMMAND_MAX
         };
-        match &self.given.proof {
-            Proof::Exchange { initial, .. } => {
-                let mechanism = self.given.mechanism;
-                if !offers(offered, mechanism) {
-                    return Err(AttemptFault::MechanismMissing);
-                }
-                Ok(authenticate(mechanism, initial.expose().len()))
-            }
-            Proof::Password(credential) => {
-                if offers(offered, Mechanism::Plain) {
-                    let message = credential.plain_message().expose().len();
-                    Ok(authenticate(Mechanism::Plain, message))
-                } else if credential.authzid.is_empty() && !offered.has("LOGINDISABLED") {
-                    Ok(Way::Command(literals(offered)))
-                } else {
-                    Err(AttemptFault::NoWayToLogIn)
-                }
-            }
-        }
+        let command = (!offered.has("LOGINDISABLED")).then(|| literals(offered));
+        handshake::choose(&self.given, |mechanism| offers(offered, mechanism), fits, command)
     }
 
     /// Writes the command of a way, as far as it goes without being asked for more.
@@ -120,13 +86,13 @@ impl Login {
             Way::Initial(mechanism) => {
                 write_authenticate(mechanism, out);
                 out.push(b' ');
-                write_initial(self.first_message().expose(), out);
+                write_initial(self.given.first_message().expose(), out);
                 self.exposed = true;
             }
             Way::Prompted(mechanism) => {
                 write_authenticate(mechanism, out);
                 let mut line = Vec::new();
-                encode_base64(self.first_message().expose(), &mut line);
+                encode_base64(self.given.first_message().expose(), &mut line);
                 self.pending.push_back(Secret::new(line));
             }
             Way::Command(literals) => {
@@ -151,13 +117,6 @@ impl Login {
         self.exposed = true;
         true
     }
-
-    fn first_message(&self) -> Secret {
-        match &self.given.proof {
-            Proof::Password(credential) => credential.plain_message(),
-            Proof::Exchange { initial, .. } => initial.clone(),
-        }
-    }
 }
 
 fn offers(offered: &Capabilities, mechanism: Mechanism) -> bool {
@@ -179,15 +138,6 @@ fn literals(offered: &Capabilities) -> Literals {
 fn write_authenticate(mechanism: Mechanism, out: &mut Vec<u8>) {
     out.extend_from_slice(b"L AUTHENTICATE ");
     out.extend_from_slice(mechanism.name().as_bytes());
-}
-
-/// RFC 4959 §3: an empty initial response is written as "=".
-fn write_initial(message: &[u8], out: &mut Vec<u8>) {
-    if message.is_empty() {
-        out.push(b'=');
-    } else {
-        encode_base64(message, out);
-    }
 }
 
 /// The LOGIN command, cut where the backend must be asked before more is sent; line ends at the

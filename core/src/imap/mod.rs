@@ -16,9 +16,10 @@ mod login;
 use alloc::vec::Vec;
 use core::fmt;
 
-use memchr::{memchr, memrchr};
+use memchr::memrchr;
 
 use crate::close::Refusal;
+use crate::handshake::StatusText;
 use crate::line;
 
 /// Commands that are outstanding at a backend, and what it answered last: printed as
@@ -241,6 +242,12 @@ impl Capabilities {
     }
 }
 
+/// The list of a CAPABILITY code.
+pub(crate) fn listed(reply: StatusText<'_>) -> Option<Capabilities> {
+    let code = reply.code.filter(|_| reply.is("CAPABILITY"))?;
+    Some(Capabilities::new(&code["CAPABILITY".len()..]))
+}
+
 /// What a backend said when it accepted a login, ready to be said to the client.
 #[derive(Debug, Default)]
 pub(crate) struct Welcome {
@@ -251,42 +258,6 @@ pub(crate) struct Welcome {
     pub(crate) text: Vec<u8>,
     /// Untagged lines behind the verdict, with their line ends.
     pub(crate) aftermath: Vec<u8>,
-}
-
-/// The text of a status reply, taken apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StatusText<'a> {
-    /// The response code between its brackets.
-    pub(crate) code: Option<&'a [u8]>,
-    pub(crate) text: &'a [u8],
-}
-
-impl<'a> StatusText<'a> {
-    /// Takes apart what follows `OK `, `NO ` or `BAD `.
-    pub(crate) fn parse(rest: &'a [u8]) -> Self {
-        let inside = rest.strip_prefix(b"[");
-        let Some((inside, end)) = inside.and_then(|inside| Some((inside, memchr(b']', inside)?)))
-        else {
-            return Self { code: None, text: rest };
-        };
-        let text = &inside[end + 1..];
-        Self { code: Some(&inside[..end]), text: text.strip_prefix(b" ").unwrap_or(text) }
-    }
-
-    /// The code's first word matches.
-    pub(crate) fn is(&self, name: &str) -> bool {
-        self.code.is_some_and(|code| {
-            code.split(|&octet| octet == b' ')
-                .next()
-                .is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
-        })
-    }
-
-    /// The list of a CAPABILITY code.
-    pub(crate) fn capabilities(&self) -> Option<Capabilities> {
-        let code = self.code.filter(|_| self.is("CAPABILITY"))?;
-        Some(Capabilities::new(&code["CAPABILITY".len()..]))
-    }
 }
 
 /// What a client reads when it is refused: response code (RFC 5530) and text.
@@ -353,13 +324,9 @@ mod tests {
     }
 
     #[test]
-    fn response_codes_are_taken_apart() {
-        let parsed = StatusText::parse(b"[CAPABILITY IMAP4rev1 IDLE] in");
-        assert_eq!(parsed.text, b"in");
-        assert!(parsed.capabilities().is_some_and(|list| list.has("idle") && !list.has("ID")));
-        assert_eq!(StatusText::parse(b"no code"), StatusText { code: None, text: b"no code" });
-        assert!(StatusText::parse(b"[UNAVAILABLE]").is("unavailable"));
-        assert!(!StatusText::parse(b"[UNAVAILABLEX] a").is("UNAVAILABLE"));
-        assert_eq!(StatusText::parse(b"[open").code, None);
+    fn only_a_capability_code_lists_capabilities() {
+        let list = listed(StatusText::parse(b"[CAPABILITY IMAP4rev1 IDLE] in"));
+        assert!(list.is_some_and(|list| list.has("idle") && !list.has("ID")));
+        assert_eq!(listed(StatusText::parse(b"[CAPABILITIES IDLE] in")), None);
     }
 }

@@ -13,8 +13,8 @@ use crate::close::{AttemptFault, ConnectFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Endpoint, Forwarding, TlsMode};
 use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Step, Target, TlsRole};
 use crate::forward::{Identity, proxy_v2_header};
-use crate::imap::Welcome;
-use crate::imap::backend::{Backend, Introduction, Settings};
+use crate::handshake::Settings;
+use crate::protocol::{Backend, Welcome};
 use crate::relay::Relay;
 use crate::sasl::Login;
 use crate::secret::Secret;
@@ -103,25 +103,29 @@ impl Session {
         now: Instant,
         out: &mut Outbox,
     ) {
-        let identity = (endpoint.forwarding == Forwarding::Xclient)
-            .then(|| self.introduction(attempt.destination.proxy_ttl));
-        let remembered = attempt.facts.as_mut().and_then(|facts| facts.remembered.take());
-        let settings = Settings { tls: endpoint.tls, identity, remembered };
-        let backend = Backend::new(Arc::clone(&attempt.login), settings);
+        let destination = &attempt.destination;
+        let pinned = !destination.tls_pinned_cert_sha256.is_empty();
+        let settings = Settings {
+            tls: endpoint.tls,
+            verified: pinned || !destination.tls_allow_invalid_certs,
+            identity: (endpoint.forwarding == Forwarding::Xclient)
+                .then(|| self.identity(destination.proxy_ttl)),
+            remembered: attempt.facts.as_mut().and_then(|facts| facts.remembered.take()),
+        };
+        let backend = self.frontend.backend(Arc::clone(&attempt.login), settings);
         self.phase = Phase::Backend(attempt, backend);
         self.feed_backend(inbox, now, out);
     }
 
-    fn introduction(&self, ttl: u8) -> Introduction {
-        let identity = Identity {
+    fn identity(&self, ttl: u8) -> Identity {
+        Identity {
             client: self.peer.client,
             local: self.peer.local,
             ttl: ttl.saturating_sub(1),
             session: self.id,
             client_tls: self.client_tls.is_some(),
             server_name: self.client_tls.as_ref().and_then(|facts| facts.server_name.clone()),
-        };
-        Introduction { client: self.frontend.id().clone(), proxy: identity.id_fields() }
+        }
     }
 
     /// Lets the backend automaton eat what is there.
@@ -280,7 +284,7 @@ impl Session {
         now: Instant,
         out: &mut Outbox,
     ) {
-        let state = State::Imap(backend.state());
+        let state = backend.state();
         let final_word = backend.credentials_sent() && !fault.may_repeat(true);
         if final_word || attempt.challenged {
             self.give_up(&attempt, fault, state, now, out);

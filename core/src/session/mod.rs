@@ -26,9 +26,8 @@ use crate::contract::{
     Answer, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route, Routing, Seed,
     SessionId, Step, Ticket, TlsFacts, TlsRole,
 };
-use crate::imap::backend::Backend;
-use crate::imap::frontend::Frontend;
 use crate::line::{BACKEND_LINE_MAX, OUTBOX_FULL};
+use crate::protocol::{Backend, Frontend};
 use crate::route;
 use crate::sasl::Login;
 use crate::time::{Expiry, Instant, Timer};
@@ -87,6 +86,10 @@ enum Opening {
 
 impl Session {
     /// Begins a session for an accepted connection.
+    ///
+    /// # Panics
+    ///
+    /// If the listener's protocol is one that no configuration can have a listener for yet.
     pub fn accept(
         listener: Arc<Listener>,
         peer: Peer,
@@ -197,9 +200,7 @@ impl Session {
             Phase::Lookup(_) => State::Lookup,
             Phase::Connect(_) => State::Connect,
             Phase::BackendTls(_) => State::BackendTls,
-            Phase::Backend(_, backend) | Phase::Challenged(_, backend) => {
-                State::Imap(backend.state())
-            }
+            Phase::Backend(_, backend) | Phase::Challenged(_, backend) => backend.state(),
             Phase::Over => State::Relay,
         }
     }
@@ -260,7 +261,8 @@ impl Session {
     fn look_up(&mut self, login: Login, now: Instant, out: &mut Outbox) {
         let login = Arc::new(login);
         self.clock.proxy_turn(now);
-        self.clock.login_begins(now, self.listener.working_interval);
+        let interval = self.listener.working_interval.filter(|_| self.frontend.shows_life());
+        self.clock.login_begins(now, interval);
         let Ok(identifier) = route::identifier(&login, &self.listener) else {
             return self.refuse(&login, Refusal::BadCharacters, None, now, out);
         };

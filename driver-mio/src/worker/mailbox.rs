@@ -1,7 +1,8 @@
 //! How other threads speak to a worker.
 //!
 //! Not here: what the worker does with an order, see `mod.rs`.
-//! Invariant: an order wakes the worker, and orders are obeyed in the order in which they came.
+//! Invariant: an order wakes the worker, and orders are obeyed in the order in which they came;
+//! an order to a worker that has ended is dropped, and with it whatever it would answer by.
 //! Read next: `../control/mod.rs`, which answers by mailbox.
 
 use std::net::IpAddr;
@@ -36,18 +37,22 @@ pub(crate) struct Resolved {
 
 /// A worker's orders, and the waker of its poll.
 pub(crate) struct Mailbox {
-    orders: Mutex<Vec<Order>>,
+    /// None: nobody reads them any more.
+    orders: Mutex<Option<Vec<Order>>>,
     waker: Waker,
 }
 
 impl Mailbox {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { orders: Mutex::default(), waker }
+        Self { orders: Mutex::new(Some(Vec::new())), waker }
     }
 
-    /// Leaves an order.
+    /// Leaves an order, or drops it if the worker has ended.
     pub(crate) fn post(&self, order: Order) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+        match &mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(orders) => orders.push(order),
+            None => return,
+        }
         if let Err(error) = self.waker.wake() {
             log::error!("waking a worker: {error}");
         }
@@ -55,6 +60,12 @@ impl Mailbox {
 
     /// What was left since the last call.
     pub(crate) fn take(&self) -> Vec<Order> {
-        std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Drops what was left and what will be, so that nobody waits for an answer.
+    pub(crate) fn close(&self) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }

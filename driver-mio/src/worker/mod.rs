@@ -325,6 +325,12 @@ impl Worker {
     }
 }
 
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.resources.mailbox.close();
+    }
+}
+
 impl Connection {
     fn turn(&mut self, fact: Option<Fact>, resources: &mut Resources) -> Progress {
         let mut fact = fact;

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::super::connection::{Connection, Line};
+use super::super::connection::{Announced, Connection, Line};
 use super::super::store::{FLAGS, Flags};
 
 /// The most octets of a command without its literals.
@@ -53,7 +53,7 @@ pub(super) async fn read(connection: &mut Connection, logged_in: bool) -> io::Re
             Line::TooLong => return Ok(Received::Fatal("Command line too long")),
             Line::Ended => return Ok(Received::Ended),
         };
-        let announced = announced_literal(&line);
+        let announced = Announced::at_end_of(&line);
         text.extend_from_slice(&line);
         let Some(announced) = announced else {
             return Ok(parse(text, literals));
@@ -79,25 +79,6 @@ pub(super) async fn read(connection: &mut Connection, logged_in: bool) -> io::Re
         }
         text.extend_from_slice(b"\r\n");
     }
-}
-
-struct Announced {
-    octets: u64,
-    synchronising: bool,
-}
-
-/// `{17}` or `{17+}` at the end of a line.
-fn announced_literal(line: &[u8]) -> Option<Announced> {
-    let inside = line.strip_suffix(b"}")?;
-    let open = inside.iter().rposition(|byte| *byte == b'{')?;
-    let size = &inside[open + 1..];
-    let (digits, synchronising) = match size.strip_suffix(b"+") {
-        Some(digits) => (digits, false),
-        None => (size, true),
-    };
-    let plain = (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    let octets = std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()?;
-    Some(Announced { octets, synchronising })
 }
 
 fn most_octets(text: &[u8], logged_in: bool) -> usize {

@@ -18,16 +18,13 @@ mod tests;
 use std::io;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use tokio_rustls::TlsAcceptor;
-
 use super::connection::{Connection, Line, Output};
 use super::date::Date;
+use super::login::{self, Denied, Exchanged, SASL_OCTETS, Visit};
 use super::message;
 use super::sasl::{self, Mechanism, Verdict};
 use super::store::{AccountStore, StoreFault};
-use super::{BackendTls, Record, Shared};
+use super::{Record, Shared};
 use command::{Arguments, Command, Received, Syntax};
 use selected::{Numbering, Selected};
 
@@ -35,15 +32,9 @@ use selected::{Numbering, Selected};
 const EXTENSIONS: &str =
     "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT MOVE";
 
-/// The most octets of a line of a SASL exchange.
-const SASL_OCTETS: usize = 16 * 1024;
-
-/// The most field-value pairs of one ID, and of those that a record keeps: the 30 that RFC 2971
-/// gives a client, and what proxies on the way add.
-const ID_PAIRS: usize = 64;
-
-/// After so many commands that could not be read, or refused logins, the session ends.
-const MISTAKES: u32 = 20;
+/// The most field-value pairs of one ID: the 30 that RFC 2971 gives a client, and what proxies on
+/// the way add.
+const ID_PAIRS: usize = login::IDENTITY_PAIRS;
 
 /// Serves one connection to its end.
 pub(super) async fn serve(
@@ -73,12 +64,12 @@ pub(super) async fn serve(
             Next::Idle(tag) => idle(&mut session, &tag, &mut connection).await?,
             Next::Command | Next::StartTls | Next::End => next,
         };
-        if session.mistakes >= MISTAKES {
+        if session.visit.patience_is_over() {
             connection.out.line("* BYE Too many mistakes");
             return connection.finish().await;
         }
         match next {
-            Next::StartTls => connection = session.start_tls(connection).await?,
+            Next::StartTls => connection = session.visit.start_tls(connection).await?,
             Next::End => return connection.finish().await,
             Next::Command | Next::Authenticate(_) | Next::Idle(_) => {}
         }
@@ -137,8 +128,6 @@ fn store_refusal(fault: StoreFault) -> Refusal {
     })
 }
 
-const WRONG: Refusal = Refusal::no("[AUTHENTICATIONFAILED] Invalid credentials");
-
 /// The mailbox is the login's: it goes when a login ends, which only the connection's end does.
 enum State {
     Start,
@@ -146,15 +135,13 @@ enum State {
 }
 
 struct Session {
-    shared: Arc<Shared>,
-    record: Record,
+    visit: Visit,
     state: State,
-    mistakes: u32,
 }
 
 impl Session {
     fn new(shared: Arc<Shared>, record: Record) -> Self {
-        Self { shared, record, state: State::Start, mistakes: 0 }
+        Self { visit: Visit::new(shared, record), state: State::Start }
     }
 
     fn logged_in(&self) -> bool {
@@ -162,39 +149,22 @@ impl Session {
     }
 
     fn greet(&self, out: &mut Output) {
-        let name: String =
-            self.shared.settings.name.chars().filter(|letter| !letter.is_control()).collect();
-        out.line(&format!("* OK [CAPABILITY {}] {name} ready", self.capabilities()));
+        out.line(&format!("* OK [CAPABILITY {}] {} ready", self.capabilities(), self.visit.name()));
     }
 
     fn capabilities(&self) -> String {
         if self.logged_in() {
             return EXTENSIONS.to_owned();
         }
-        if self.tls_is_due() {
+        if self.visit.tls_is_due() {
             return format!("{EXTENSIONS} STARTTLS LOGINDISABLED");
         }
         let mechanisms = Mechanism::ALL.map(|mechanism| format!("AUTH={}", mechanism.name()));
         format!("{EXTENSIONS} {}", mechanisms.join(" "))
     }
 
-    /// Whether STARTTLS must come before a login.
-    fn tls_is_due(&self) -> bool {
-        let encrypted = self.record.locked().encrypted;
-        matches!(self.shared.settings.tls, BackendTls::StartTls(_)) && !encrypted
-    }
-
-    async fn start_tls(&mut self, connection: Connection) -> io::Result<Connection> {
-        let BackendTls::StartTls(config) = &self.shared.settings.tls else {
-            return Err(io::Error::other("STARTTLS without a certificate"));
-        };
-        let connection = connection.start_tls(&TlsAcceptor::from(Arc::clone(config))).await?;
-        self.record.locked().encrypted = true;
-        Ok(connection)
-    }
-
     fn mistake(&mut self) -> Next {
-        self.mistakes += 1;
+        self.visit.mistake();
         Next::Command
     }
 
@@ -238,7 +208,9 @@ impl Session {
         match outcome {
             Ok(text) => out.line(&format!("{tag} OK {text}")),
             Err(Refusal { bad, text }) => {
-                self.mistakes += u32::from(bad);
+                if bad {
+                    self.visit.mistake();
+                }
                 out.line(&format!("{tag} {} {text}", if bad { "BAD" } else { "NO" }));
             }
         }
@@ -267,7 +239,7 @@ impl Session {
             _ => match &mut self.state {
                 State::Start => Err(Refusal::bad("Unknown command, or not before login")),
                 State::LoggedIn { account, selected } => {
-                    let discard = self.shared.settings.discard_appended;
+                    let discard = self.visit.shared.settings.discard_appended;
                     logged_in(verb, account, selected, discard, arguments, out)
                 }
             },
@@ -295,18 +267,16 @@ impl Session {
             return Err(Refusal::bad("List or NIL expected"));
         }
         arguments.end()?;
-        let mut record = self.record.locked();
-        let room = ID_PAIRS.saturating_sub(record.identity.len());
-        record.identity.extend(pairs.into_iter().take(room));
+        self.visit.identify(pairs);
         out.text("* ID (\"name\" ");
-        out.bytes(&message::nstring(Some(self.shared.settings.name.as_bytes())));
+        out.bytes(&message::nstring(Some(self.visit.shared.settings.name.as_bytes())));
         out.line(&format!(" \"version\" \"{}\")", env!("CARGO_PKG_VERSION")));
         Ok("ID completed".into())
     }
 
     fn starttls_allowed(&self, arguments: &mut Arguments) -> Result<(), Refusal> {
         arguments.end()?;
-        if !self.tls_is_due() || self.logged_in() {
+        if !self.visit.tls_is_due() || self.logged_in() {
             return Err(Refusal::bad("STARTTLS is not available"));
         }
         Ok(())
@@ -316,7 +286,7 @@ impl Session {
         if self.logged_in() {
             return Err(Refusal::bad("Already logged in"));
         }
-        if self.tls_is_due() {
+        if self.visit.tls_is_due() {
             return Err(Refusal::no("[PRIVACYREQUIRED] STARTTLS first"));
         }
         Ok(())
@@ -329,7 +299,7 @@ impl Session {
         let password = arguments.astring()?;
         arguments.end()?;
         self.login_allowed()?;
-        let verdict = sasl::judge_password(&user, &password, &self.shared.settings.accounts);
+        let verdict = sasl::judge_password(&user, &password, &self.visit.shared.settings.accounts);
         self.accept(verdict, "LOGIN")
     }
 
@@ -349,19 +319,15 @@ impl Session {
     }
 
     fn accept(&mut self, verdict: Verdict, how: &str) -> Outcome {
-        match verdict {
-            Verdict::Accepted(user) => {
-                let account = self.shared.store.account(&user).ok_or(WRONG)?;
+        match self.visit.admit(verdict, how) {
+            Ok(account) => {
                 self.state = State::LoggedIn { account, selected: None };
-                self.record.locked().login = Some((user, how.to_owned()));
                 Ok(format!("[CAPABILITY {}] Logged in", self.capabilities()))
             }
-            Verdict::Refused | Verdict::RefusedAfter(_) => {
-                self.record.locked().refused += 1;
-                self.mistakes += 1;
-                Err(WRONG)
+            Err(Denied::Credentials) => {
+                Err(Refusal::no("[AUTHENTICATIONFAILED] Invalid credentials"))
             }
-            Verdict::Malformed => Err(Refusal::bad("Not a message of this mechanism")),
+            Err(Denied::Malformed) => Err(Refusal::bad("Not a message of this mechanism")),
         }
     }
 }
@@ -459,43 +425,19 @@ async fn authenticate(
     connection: &mut Connection,
 ) -> io::Result<Next> {
     let Exchange { tag, mechanism, initial } = exchange;
-    let message = match initial {
-        Some(initial) if initial == b"=" => Vec::new(),
-        Some(initial) => initial,
-        None => match answer_to(b"", connection).await? {
-            Some(line) => line,
-            None => return Ok(Next::End),
-        },
-    };
-    let outcome = match BASE64.decode(&message) {
-        Ok(message) => {
-            let verdict = mechanism.judge(&message, &session.shared.settings.accounts);
-            if let Verdict::RefusedAfter(challenge) = verdict {
-                // What the client says to this changes nothing (RFC 7628 §3.2.3).
-                if answer_to(challenge.as_bytes(), connection).await?.is_none() {
-                    return Ok(Next::End);
-                }
-            }
-            session.accept(verdict, mechanism.name())
+    let exchanged = login::exchange(&session.visit, mechanism, initial, "+", connection).await?;
+    let outcome = match exchanged {
+        Exchanged::Judged(verdict) => session.accept(verdict, mechanism.name()),
+        Exchanged::Cancelled => Err(Refusal::bad("Cancelled")),
+        Exchanged::NotBase64 => Err(Refusal::bad("Invalid base64")),
+        Exchanged::TooLong => {
+            connection.out.line("* BYE Line too long");
+            return Ok(Next::End);
         }
-        Err(_) if message == b"*" => Err(Refusal::bad("Cancelled")),
-        Err(_) => Err(Refusal::bad("Invalid base64")),
+        Exchanged::Ended => return Ok(Next::End),
     };
     session.reply(&tag, outcome, &mut connection.out);
     Ok(Next::Command)
-}
-
-/// Sends a challenge; the client's line, or None where the session is over.
-async fn answer_to(challenge: &[u8], connection: &mut Connection) -> io::Result<Option<Vec<u8>>> {
-    connection.out.line(&format!("+ {}", BASE64.encode(challenge)));
-    match connection.line(SASL_OCTETS).await? {
-        Line::Text(line) => Ok(Some(line)),
-        Line::TooLong => {
-            connection.out.line("* BYE Line too long");
-            Ok(None)
-        }
-        Line::Ended => Ok(None),
-    }
 }
 
 /// IDLE (RFC 2177): tells news of the selected mailbox until the client says something.

@@ -1,46 +1,21 @@
 //! Each command over a loopback socket: in plain text, after STARTTLS, inside TLS from the start.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::io::Read;
+use std::net::TcpStream;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, StreamOwned};
 
+use super::super::login::MISTAKES;
+use super::super::test_client::{Client, connected, inside_tls, torment};
 use super::super::tls::SelfSigned;
 use super::super::{Account, Backend, BackendTls, Settings};
-use super::MISTAKES;
 
 const MESSAGE: &[u8] = b"From: Kim <kim@example.org>\r\nTo: alice@example.com\r\n\
     Subject: Lunch\r\nDate: Thu, 1 Feb 2024 10:52:37 +0200\r\n\r\nAt noon?\r\nKim\r\n";
 
-trait Stream: Read + Write {}
-
-impl<T: Read + Write> Stream for T {}
-
-/// A client that reads whole lines. A peer that stays silent fails the test instead of hanging it.
-struct Client(BufReader<Box<dyn Stream>>);
-
-fn connected(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    stream
-}
-
-fn inside_tls(stream: TcpStream, certificate: &SelfSigned) -> Client {
-    let name = ServerName::try_from("localhost").unwrap();
-    let tls = ClientConnection::new(certificate.client_config().unwrap(), name).unwrap();
-    Client(BufReader::new(Box::new(StreamOwned::new(tls, stream))))
-}
-
 impl Client {
-    fn new(stream: TcpStream) -> Self {
-        Self(BufReader::new(Box::new(stream)))
-    }
-
     fn greeted(backend: &Backend) -> Self {
         let mut client = Self::new(connected(backend.address()));
         assert!(client.line().starts_with("* OK [CAPABILITY IMAP4rev1 "));
@@ -59,35 +34,14 @@ impl Client {
         client
     }
 
-    /// The next line without its CRLF; empty at the end of the stream.
-    fn line(&mut self) -> String {
-        let mut line = Vec::new();
-        self.0.read_until(b'\n', &mut line).unwrap();
-        String::from_utf8_lossy(&line).trim_end().to_owned()
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        self.0.get_mut().write_all(bytes).unwrap();
-        self.0.get_mut().flush().unwrap();
-    }
-
     /// Everything up to and with the tagged reply.
     fn command(&mut self, command: &str) -> String {
         self.send(format!("t {command}\r\n").as_bytes());
-        self.until("t ")
+        self.reply()
     }
 
-    fn until(&mut self, prefix: &str) -> String {
-        let mut all = String::new();
-        loop {
-            let line = self.line();
-            all.push_str(&line);
-            all.push('\n');
-            if line.starts_with(prefix) {
-                return all;
-            }
-            assert!(all.len() < 1 << 20 && !(line.is_empty() && self.ended()), "{all}");
-        }
+    fn reply(&mut self) -> String {
+        self.until(|line| line.starts_with("t "))
     }
 
     fn ok(&mut self, command: &str) -> String {
@@ -106,11 +60,7 @@ impl Client {
         self.send(format!("t APPEND {mailbox} (\\Flagged) {{{}+}}\r\n", message.len()).as_bytes());
         self.send(message);
         self.send(b"\r\n");
-        self.until("t ")
-    }
-
-    fn ended(&mut self) -> bool {
-        self.0.fill_buf().map_or(true, <[u8]>::is_empty)
+        self.reply()
     }
 }
 
@@ -192,7 +142,7 @@ fn tls_from_the_first_byte() {
     let mut fetched = vec![0; big.len()];
     client.0.read_exact(&mut fetched).unwrap();
     assert!(fetched == big);
-    assert!(client.until("t ").starts_with(")\nt OK"));
+    assert!(client.reply().starts_with(")\nt OK"));
 }
 
 #[test]
@@ -438,7 +388,7 @@ fn messages_are_appended_with_flags_and_date() {
     client.send(format!("t APPEND INBOX \" 5-Mar-2021 01:02:03 -0130\" {{{}}}\r\n", 4).as_bytes());
     assert!(client.line().starts_with("+ "));
     client.send(b"A: b\r\n");
-    client.until("t OK [APPENDUID ");
+    client.until(|line| line.starts_with("t OK [APPENDUID "));
     let fetched = client.ok("FETCH 1:2 (FLAGS INTERNALDATE)");
     assert!(fetched.contains("* 1 FETCH (FLAGS (\\Flagged)"), "{fetched}");
     assert!(fetched.contains("INTERNALDATE \"05-Mar-2021 01:02:03 -0130\""), "{fetched}");
@@ -521,10 +471,10 @@ fn pipelined_commands_are_answered_in_order() {
     client.send(
         b"a LOGIN alice@example.com secret\r\nb SELECT INBOX\r\nc FETCH 1 UID\r\nd LOGOUT\r\n",
     );
-    client.until("a OK");
-    client.until("b OK");
-    client.until("c OK");
-    client.until("d OK");
+    client.until(|line| line.starts_with("a OK"));
+    client.until(|line| line.starts_with("b OK"));
+    client.until(|line| line.starts_with("c OK"));
+    client.until(|line| line.starts_with("d OK"));
     assert!(client.ended());
 }
 
@@ -566,29 +516,8 @@ fn nothing_that_is_sent_harms_the_backend() {
         d SEARCH OR (NOT SEEN 1) SINCE 1-Feb-2024\r\ne STORE 1,2 +FLAGS (\\Seen x)\r\n\
         f APPEND INBOX (x) \"01-Feb-2024 00:00:00 +0000\" {3+}\r\nA:b\r\ng LIST \"\" %*\r\n\
         h STATUS INBOX (MESSAGES)\r\ni UID COPY 1,2 INBOX\r\nj ID (\"a\" NIL)\r\nk LOGOUT\r\n";
-    let mut seed = 0x2545_F491_4F6C_DD1D_u64;
-    let mut random = |below: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        (seed % below as u64) as usize
-    };
-    for round in 0..300 {
-        let mut input = script.to_vec();
-        for _ in 0..=random(6) {
-            let at = random(input.len());
-            input[at] = b"\0\r\n {}()[]<>*%\"\\09aZ+-,:\xff"[random(25)];
-        }
-        let stream = connected(backend.address());
-        let mut writer = stream.try_clone().unwrap();
-        writer.write_all(&input).unwrap();
-        writer.shutdown(std::net::Shutdown::Write).unwrap();
-        let mut said = Vec::new();
-        Client::new(stream).0.read_to_end(&mut said).unwrap();
-        assert!(said.starts_with(b"* OK "), "round {round}");
-    }
+    torment(&backend, script, b"* OK ");
     Client::logged_in(&backend).ok("NOOP");
-    assert!(backend.sessions().iter().rev().skip(1).all(|record| record.ended));
 }
 
 #[test]

@@ -29,6 +29,8 @@ use super::{Lookup, Order, Plan, Resolve, Served, Start};
 const NOT_TLS: &[u8] = b"\r\n* this is not TLS at all\r\n";
 /// A fatal alert, handshake_failure, RFC 8446 §6.
 const ALERT: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
+/// Octets of a TLS record before its content, RFC 8446 §5.1.
+const RECORD_HEADER_OCTETS: usize = 5;
 /// Between two looks for a connection that must come.
 const GLANCE: Duration = Duration::from_millis(1);
 
@@ -61,6 +63,9 @@ struct Run {
     /// Whether this block ends a connection, so that writing to it may fail.
     over_here: bool,
     in_relay: bool,
+    /// The client's last chunk holds what breaks a handshake by itself, so that nothing may be
+    /// added which would break it as well.
+    slipped_in: bool,
     /// A handshake with the client has begun and not succeeded: what comes is TLS' own.
     client_is_noise: bool,
     _folder: tempfile::TempDir,
@@ -106,6 +111,7 @@ impl Run {
             backend: None,
             over_here: false,
             in_relay: false,
+            slipped_in: false,
             client_is_noise: false,
             _folder: folder,
         })
@@ -116,6 +122,9 @@ impl Run {
             What::Bytes(leg, octets) => {
                 let pieces = self.cut.pieces(self.chunks, octets.len());
                 self.chunks += 1;
+                if *leg == Leg::Client {
+                    self.slipped_in = slipped_in(octets);
+                }
                 self.excused(*leg, |wire| wire.send(octets, &pieces))
             }
             What::World(World::Client { .. }) => {
@@ -180,6 +189,9 @@ impl Run {
             let config = self.untrusted.server()?;
             // The handshake ends with the other side's alert.
             let _ = wire(&mut self.backend)?.start_tls_server(config);
+            return Ok(());
+        }
+        if leg == Leg::Client && fault == TlsFault::Protocol && self.slipped_in {
             return Ok(());
         }
         let octets = if fault == TlsFault::Alert { ALERT } else { NOT_TLS };
@@ -297,6 +309,13 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// Whether enough stands behind a command that begins TLS to be taken for a record's header.
+fn slipped_in(chunk: &[u8]) -> bool {
+    let command = b"STARTTLS\r\n";
+    let found = chunk.windows(command.len()).position(|some| some.eq_ignore_ascii_case(command));
+    found.is_some_and(|at| chunk.len() - at - command.len() >= RECORD_HEADER_OCTETS)
 }
 
 /// Whether a connection may be gone before everything is written to it. A handshake, too, may

@@ -457,10 +457,36 @@ fn what_clients_are_told_before_login() {
 }
 
 #[test]
+fn what_pop3_clients_are_told_before_login() {
+    let advertise =
+        |list: &str| faults(&extended(&format!("[capabilities.pop3]\nadvertise = {list}\n")));
+    let told = |text: &str| [format!("line 16: capabilities.pop3.advertise: {text}")];
+    for (line, problem) in [
+        ("user", "is told by the proxy itself, when it is so"),
+        ("STLS", "is told by the proxy itself, when it is so"),
+        ("SASL PLAIN", "is told by the proxy itself, from the key sasl"),
+        ("XCLIENT", "is not for clients to use"),
+    ] {
+        let expected = told(&format!("\"{line}\" {problem}; take it out of the list"));
+        assert_eq!(advertise(&format!("[\"{line}\"]")), expected);
+    }
+    for line in ["", " TOP", "TOP ", "EXPIRE  30", "TOP\\r\\nUSER", "É", ".", ".TOP"] {
+        let found = advertise(&format!("[\"{line}\"]"));
+        assert!(found.len() == 1 && found[0].contains("is no capability"), "{line} {found:?}");
+    }
+    assert_eq!(
+        advertise("\"auto\""),
+        told("\"auto\" is documented but not built yet; list the capabilities")
+    );
+}
+
+#[test]
 fn values_that_are_documented_but_not_built() {
-    let cases: [(String, &str); 13] = [
-        (changed(5, "protocol = \"pop3\""), "line 5: listener.imaps.protocol: \"pop3\""),
-        (changed(5, "protocol = \"managesieve\""), "line 5: listener.imaps.protocol"),
+    let cases: [(String, &str); 12] = [
+        (
+            changed(5, "protocol = \"managesieve\""),
+            "line 5: listener.imaps.protocol: \"managesieve\"",
+        ),
         (changed(5, "protocol = \"submission\""), "line 5: listener.imaps.protocol"),
         (changed(5, "protocol = \"smtp\""), "line 5: listener.imaps.protocol"),
         (changed(5, "protocol = \"lmtp\""), "line 5: listener.imaps.protocol"),
@@ -491,8 +517,8 @@ fn tables_that_are_not_built_are_refused_even_when_empty() {
         ["line 15: admin: is documented but not built yet; remove it to start without it"]
     );
     assert_eq!(
-        faults(&extended("[capabilities.pop3]\n")),
-        ["line 15: capabilities.pop3: is documented but not built yet; remove it to start \
+        faults(&extended("[capabilities.managesieve]\n")),
+        ["line 15: capabilities.managesieve: is documented but not built yet; remove it to start \
              without it"]
     );
     assert_eq!(

@@ -136,6 +136,34 @@ proxy_protocol = "off"
 }
 
 #[test]
+fn a_listener_inherits_from_the_capabilities_of_its_own_protocol() {
+    let text = extended(
+        r#"[destination.main.protocol.pop3]
+port = 995
+tls = "implicit"
+[capabilities.imap]
+sasl = ["PLAIN"]
+banner = "imap"
+[capabilities.pop3]
+advertise = ["UIDL", "EXPIRE 30", "UTF8 USER"]
+allow_plain_auth_without_tls = true
+banner = "pop3"
+[listener.pop3]
+protocol = "pop3"
+bind = ["0.0.0.0:995"]
+tls = "implicit"
+"#,
+    );
+    let config = config(&text);
+    let [imap, pop3] = &config.listeners[..] else { panic!() };
+    assert_eq!((imap.banner.as_str(), pop3.banner.as_str()), ("imap", "pop3"));
+    assert_eq!(pop3.advertise, ["UIDL", "EXPIRE 30", "UTF8 USER"]);
+    assert_eq!((imap.mechanisms.len(), pop3.mechanisms.len()), (1, 3));
+    assert!(pop3.cleartext_without_tls && !imap.cleartext_without_tls);
+    assert_eq!(pop3.protocol, Protocol::Pop3);
+}
+
+#[test]
 fn a_destination_with_everything() {
     let pin = "0123456789abcdef".repeat(4);
     let config = config(&extended(&format!(
@@ -243,6 +271,12 @@ fn what_is_strange_is_told() {
             changed(7, "tls = \"plain\""),
             "line 7: listener.imaps.tls: nobody can log in here, since every mechanism needs TLS; \
              use \"implicit\" or \"starttls\", or set allow_plain_auth_without_tls = true",
+        ),
+        (
+            changed(5, "protocol = \"pop3\"\nalert = \"noon\"")
+                + "\n[destination.main.protocol.pop3]\nport = 995\ntls = \"implicit\"\n",
+            "line 6: listener.imaps.alert: has no effect, since only IMAP can carry an alert; \
+             remove it",
         ),
         (
             changed(7, "tls = \"implicit\"\nmax_connections = 0"),

@@ -1,0 +1,223 @@
+//! Which protocol a session speaks: the dispatch from the session to one protocol's automata.
+//!
+//! Each of the enums here has one variant for a protocol, and passes every call on to it. The
+//! session uses nothing else of the protocols; a protocol's two automata still do not know each
+//! other, and it is here that a backend is given what the client has said to the frontend.
+//!
+//! Not here: any behaviour. What is the same for several protocols stands in `dialogue` (toward
+//! clients) and `handshake` (toward backends). Read next: `imap`, the fullest pair.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::automaton::{Advance, BackendAsk, FrontendAsk};
+use crate::close::{Reason, Refusal, State};
+use crate::config::{Listener, Protocol};
+use crate::handshake::Settings;
+use crate::sasl::Login;
+use crate::secret::Secret;
+use crate::{imap, pop3};
+
+/// The client's side of a login.
+#[derive(Debug)]
+pub(crate) enum Frontend {
+    Imap(imap::frontend::Frontend),
+    Pop3(pop3::frontend::Frontend),
+}
+
+/// The backend's side of a login.
+#[derive(Debug)]
+pub(crate) enum Backend {
+    Imap(imap::backend::Backend),
+    Pop3(pop3::backend::Backend),
+}
+
+/// What a backend said when it accepted a login.
+#[derive(Debug)]
+pub(crate) enum Welcome {
+    Imap(imap::Welcome),
+    Pop3(pop3::Welcome),
+}
+
+impl Frontend {
+    /// The dialogue that a listener's clients expect.
+    ///
+    /// # Panics
+    ///
+    /// If no dialogue is built for the protocol: the configuration refuses such a listener.
+    pub(crate) fn new(listener: Arc<Listener>) -> Self {
+        match listener.protocol {
+            Protocol::Imap => Self::Imap(imap::frontend::Frontend::new(listener)),
+            Protocol::Pop3 => Self::Pop3(pop3::frontend::Frontend::new(listener)),
+            protocol @ (Protocol::ManageSieve
+            | Protocol::Submission
+            | Protocol::Smtp
+            | Protocol::Lmtp) => panic!("no dialogue is built for {}", protocol.name()),
+        }
+    }
+
+    /// The handshake for a login of this client, which passes on what it said before.
+    pub(crate) fn backend(&self, login: Arc<Login>, settings: Settings) -> Backend {
+        match self {
+            Self::Imap(frontend) => {
+                let id = frontend.id().clone();
+                Backend::Imap(imap::backend::Backend::new(login, settings, id))
+            }
+            Self::Pop3(frontend) => {
+                let modes = frontend.modes().clone();
+                Backend::Pop3(pop3::backend::Backend::new(login, settings, modes))
+            }
+        }
+    }
+
+    /// Says hello.
+    pub(crate) fn greet(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Imap(frontend) => frontend.greet(out),
+            Self::Pop3(frontend) => frontend.greet(out),
+        }
+    }
+
+    /// TLS is up: whatever was said before it is forgotten, the counters of abuse excepted.
+    pub(crate) fn tls_up(&mut self) {
+        match self {
+            Self::Imap(frontend) => frontend.tls_up(),
+            Self::Pop3(frontend) => frontend.tls_up(),
+        }
+    }
+
+    /// Octets that the client may still send before it is logged in.
+    pub(crate) const fn allowance(&self) -> usize {
+        match self {
+            Self::Imap(frontend) => frontend.allowance(),
+            Self::Pop3(frontend) => frontend.allowance(),
+        }
+    }
+
+    /// Eats one unit, if it is the client's turn and a whole one is there.
+    pub(crate) fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> Advance<FrontendAsk> {
+        match self {
+            Self::Imap(frontend) => frontend.advance(input, out),
+            Self::Pop3(frontend) => frontend.advance(input, out),
+        }
+    }
+
+    /// Passes a challenge of the backend on.
+    pub(crate) fn challenge(&mut self, challenge: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Imap(frontend) => frontend.challenge(challenge, out),
+            Self::Pop3(frontend) => frontend.challenge(challenge, out),
+        }
+    }
+
+    /// The login failed; the client may try again unless this gives a reason to end.
+    /// `passed_on`: the backend's own words, for [`Refusal::Credentials`].
+    pub(crate) fn refuse(
+        &mut self,
+        refusal: Refusal,
+        passed_on: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> Option<Reason> {
+        match self {
+            Self::Imap(frontend) => frontend.refuse(refusal, passed_on, out),
+            Self::Pop3(frontend) => frontend.refuse(refusal, passed_on, out),
+        }
+    }
+
+    /// The login succeeded: the last words before the hand-off.
+    pub(crate) fn accept(&self, welcome: &Welcome, out: &mut Vec<u8>) {
+        match (self, welcome) {
+            (Self::Imap(frontend), Welcome::Imap(welcome)) => frontend.accept(welcome, out),
+            (Self::Pop3(frontend), Welcome::Pop3(welcome)) => frontend.accept(welcome, out),
+            (Self::Imap(_) | Self::Pop3(_), _) => {
+                debug_assert!(false, "a backend is made by the frontend of its own protocol");
+            }
+        }
+    }
+
+    /// Whether the protocol lets a client hear something while it waits for its login.
+    pub(crate) const fn shows_life(&self) -> bool {
+        match self {
+            Self::Imap(_) => true,
+            Self::Pop3(_) => false,
+        }
+    }
+
+    /// A sign of life to a client that waits for its login.
+    pub(crate) fn working(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Imap(frontend) => frontend.working(out),
+            Self::Pop3(_) => debug_assert!(false, "there is no word for it"),
+        }
+    }
+
+    /// The last words to a client that is sent away.
+    pub(crate) fn goodbye(&self, refusal: Refusal, out: &mut Vec<u8>) {
+        match self {
+            Self::Imap(frontend) => frontend.goodbye(refusal, out),
+            Self::Pop3(frontend) => frontend.goodbye(refusal, out),
+        }
+    }
+}
+
+impl Backend {
+    /// Where it stands.
+    pub(crate) fn state(&self) -> State {
+        match self {
+            Self::Imap(backend) => State::Imap(backend.state()),
+            Self::Pop3(backend) => State::Pop3(backend.state()),
+        }
+    }
+
+    /// Whether anything secret has been written.
+    pub(crate) const fn credentials_sent(&self) -> bool {
+        match self {
+            Self::Imap(backend) => backend.credentials_sent(),
+            Self::Pop3(backend) => backend.credentials_sent(),
+        }
+    }
+
+    /// The capabilities that had to be asked for and are worth remembering.
+    pub(crate) fn learned(&self) -> Option<&[u8]> {
+        match self {
+            Self::Imap(backend) => backend.learned(),
+            Self::Pop3(backend) => backend.learned(),
+        }
+    }
+
+    /// Whether the client could not be introduced although it should have been.
+    pub(crate) const fn left_out_identity(&self) -> bool {
+        match self {
+            Self::Imap(backend) => backend.left_out_identity(),
+            Self::Pop3(backend) => backend.left_out_identity(),
+        }
+    }
+
+    /// TLS is up: what was said before it is forgotten.
+    pub(crate) fn tls_up(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Imap(backend) => backend.tls_up(out),
+            Self::Pop3(backend) => backend.tls_up(out),
+        }
+    }
+
+    /// Sends the client's answer to a challenge.
+    pub(crate) fn respond(&mut self, response: &Secret, out: &mut Vec<u8>) {
+        match self {
+            Self::Imap(backend) => backend.respond(response, out),
+            Self::Pop3(backend) => backend.respond(response, out),
+        }
+    }
+
+    /// Eats one unit, if it is there.
+    pub(crate) fn advance(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Advance<BackendAsk<Welcome>> {
+        match self {
+            Self::Imap(backend) => backend.advance(input, out).map(Welcome::Imap),
+            Self::Pop3(backend) => backend.advance(input, out).map(Welcome::Pop3),
+        }
+    }
+}
