@@ -22,6 +22,7 @@ mod forward;
 mod handshake;
 pub mod imap;
 pub mod line;
+mod literal;
 pub mod pop3;
 mod protocol;
 pub mod relay;
