@@ -372,6 +372,7 @@ impl Session {
         match opening {
             Opening::Implicit => self.greet(now, out),
             Opening::Upgrade => {
+                self.frontend.greet_again(&mut out.client);
                 self.clock.client_turn(now);
                 self.phase = Phase::Dialogue;
                 self.end_if_draining(now, out);
