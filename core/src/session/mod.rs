@@ -259,6 +259,7 @@ impl Session {
                     self.hang_up(out);
                     self.clock.disarm(now);
                     self.phase = Phase::Dialogue;
+                    self.end_if_draining(now, out);
                 }
                 FrontendAsk::Close(by, reason) => self.end(by, reason, now, out),
             }
