@@ -16,13 +16,14 @@ use crate::config::{Listener, Protocol};
 use crate::handshake::Settings;
 use crate::sasl::Login;
 use crate::secret::Secret;
-use crate::{imap, pop3};
+use crate::{imap, pop3, submission};
 
 /// The client's side of a login.
 #[derive(Debug)]
 pub(crate) enum Frontend {
     Imap(imap::frontend::Frontend),
     Pop3(pop3::frontend::Frontend),
+    Submission(submission::frontend::Frontend),
 }
 
 /// The backend's side of a login.
@@ -30,6 +31,7 @@ pub(crate) enum Frontend {
 pub(crate) enum Backend {
     Imap(imap::backend::Backend),
     Pop3(pop3::backend::Backend),
+    Submission(submission::backend::Backend),
 }
 
 /// What a backend said when it accepted a login.
@@ -37,6 +39,7 @@ pub(crate) enum Backend {
 pub(crate) enum Welcome {
     Imap(imap::Welcome),
     Pop3(pop3::Welcome),
+    Submission(submission::Welcome),
 }
 
 impl Frontend {
@@ -49,10 +52,10 @@ impl Frontend {
         match listener.protocol {
             Protocol::Imap => Self::Imap(imap::frontend::Frontend::new(listener)),
             Protocol::Pop3 => Self::Pop3(pop3::frontend::Frontend::new(listener)),
-            protocol @ (Protocol::ManageSieve
-            | Protocol::Submission
-            | Protocol::Smtp
-            | Protocol::Lmtp) => panic!("no dialogue is built for {}", protocol.name()),
+            Protocol::Submission => Self::Submission(submission::frontend::Frontend::new(listener)),
+            protocol @ (Protocol::ManageSieve | Protocol::Smtp | Protocol::Lmtp) => {
+                panic!("no dialogue is built for {}", protocol.name())
+            }
         }
     }
 
@@ -67,6 +70,10 @@ impl Frontend {
                 let modes = frontend.modes().clone();
                 Backend::Pop3(pop3::backend::Backend::new(login, settings, modes))
             }
+            Self::Submission(frontend) => {
+                let names = frontend.names();
+                Backend::Submission(submission::backend::Backend::new(login, settings, names))
+            }
         }
     }
 
@@ -75,6 +82,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.greet(out),
             Self::Pop3(frontend) => frontend.greet(out),
+            Self::Submission(frontend) => frontend.greet(out),
         }
     }
 
@@ -83,6 +91,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.tls_up(),
             Self::Pop3(frontend) => frontend.tls_up(),
+            Self::Submission(frontend) => frontend.tls_up(),
         }
     }
 
@@ -91,6 +100,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.allowance(),
             Self::Pop3(frontend) => frontend.allowance(),
+            Self::Submission(frontend) => frontend.allowance(),
         }
     }
 
@@ -99,6 +109,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.advance(input, out),
             Self::Pop3(frontend) => frontend.advance(input, out),
+            Self::Submission(frontend) => frontend.advance(input, out),
         }
     }
 
@@ -107,6 +118,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.challenge(challenge, out),
             Self::Pop3(frontend) => frontend.challenge(challenge, out),
+            Self::Submission(frontend) => frontend.challenge(challenge, out),
         }
     }
 
@@ -121,6 +133,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.refuse(refusal, passed_on, out),
             Self::Pop3(frontend) => frontend.refuse(refusal, passed_on, out),
+            Self::Submission(frontend) => frontend.refuse(refusal, passed_on, out),
         }
     }
 
@@ -129,7 +142,10 @@ impl Frontend {
         match (self, welcome) {
             (Self::Imap(frontend), Welcome::Imap(welcome)) => frontend.accept(welcome, out),
             (Self::Pop3(frontend), Welcome::Pop3(welcome)) => frontend.accept(welcome, out),
-            (Self::Imap(_) | Self::Pop3(_), _) => {
+            (Self::Submission(frontend), Welcome::Submission(welcome)) => {
+                frontend.accept(welcome, out);
+            }
+            (Self::Imap(_) | Self::Pop3(_) | Self::Submission(_), _) => {
                 debug_assert!(false, "a backend is made by the frontend of its own protocol");
             }
         }
@@ -139,7 +155,7 @@ impl Frontend {
     pub(crate) const fn shows_life(&self) -> bool {
         match self {
             Self::Imap(_) => true,
-            Self::Pop3(_) => false,
+            Self::Pop3(_) | Self::Submission(_) => false,
         }
     }
 
@@ -147,7 +163,7 @@ impl Frontend {
     pub(crate) fn working(&self, out: &mut Vec<u8>) {
         match self {
             Self::Imap(frontend) => frontend.working(out),
-            Self::Pop3(_) => debug_assert!(false, "there is no word for it"),
+            Self::Pop3(_) | Self::Submission(_) => debug_assert!(false, "there is no word for it"),
         }
     }
 
@@ -156,6 +172,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.goodbye(refusal, out),
             Self::Pop3(frontend) => frontend.goodbye(refusal, out),
+            Self::Submission(frontend) => frontend.goodbye(refusal, out),
         }
     }
 }
@@ -166,6 +183,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => State::Imap(backend.state()),
             Self::Pop3(backend) => State::Pop3(backend.state()),
+            Self::Submission(backend) => State::Submission(backend.state()),
         }
     }
 
@@ -174,6 +192,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.credentials_sent(),
             Self::Pop3(backend) => backend.credentials_sent(),
+            Self::Submission(backend) => backend.credentials_sent(),
         }
     }
 
@@ -182,6 +201,8 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.learned(),
             Self::Pop3(backend) => backend.learned(),
+            // EHLO is due in every session, and what it tells is never remembered.
+            Self::Submission(_) => None,
         }
     }
 
@@ -190,6 +211,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.left_out_identity(),
             Self::Pop3(backend) => backend.left_out_identity(),
+            Self::Submission(backend) => backend.left_out_identity(),
         }
     }
 
@@ -198,6 +220,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.tls_up(out),
             Self::Pop3(backend) => backend.tls_up(out),
+            Self::Submission(backend) => backend.tls_up(out),
         }
     }
 
@@ -206,6 +229,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.respond(response, out),
             Self::Pop3(backend) => backend.respond(response, out),
+            Self::Submission(backend) => backend.respond(response, out),
         }
     }
 
@@ -218,6 +242,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.advance(input, out).map(Welcome::Imap),
             Self::Pop3(backend) => backend.advance(input, out).map(Welcome::Pop3),
+            Self::Submission(backend) => backend.advance(input, out).map(Welcome::Submission),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Not here: when a capability is told; the frontends put mechanisms, `STARTTLS` and its like to
 //! the list, by the state of the connection.
 //! Invariants: no text holds a control character; every capability of IMAP is an atom of RFC 9051
-//! §9, every one of POP3 a tag with arguments of RFC 2449 §3; so all can be sent as they are.
+//! §9, every one of POP3 a tag with arguments of RFC 2449 §3, every one of Submission a keyword with
+//! parameters of RFC 5321 §4.1.1.1; so all can be sent as they are.
 //! Read next: `listener`, which may override these.
 
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
@@ -18,6 +19,7 @@ use crate::sasl::Mechanism;
 pub(super) struct ByProtocol {
     imap: Capabilities,
     pop3: Capabilities,
+    submission: Capabilities,
 }
 
 /// What the listeners of a protocol tell and accept, unless their own tables say otherwise.
@@ -31,6 +33,7 @@ pub(super) struct Capabilities {
 const IMAP_ADVERTISE: [&str; 7] =
     ["IMAP4rev2", "IMAP4rev1", "SASL-IR", "LITERAL+", "ENABLE", "ID", "UTF8=ACCEPT"];
 const POP3_ADVERTISE: [&str; 5] = ["TOP", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UIDL"];
+const SUBMISSION_ADVERTISE: [&str; 3] = ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"];
 const BANNER: &str = "Gatepost ready.";
 const MECHANISMS: [Mechanism; 3] = [Mechanism::Plain, Mechanism::OAuthBearer, Mechanism::XOAuth2];
 
@@ -41,8 +44,14 @@ const CAPABILITY_OCTETS_MAX: usize = 64;
 
 pub(super) fn read(section: &Section<'_>) -> ByProtocol {
     ByProtocol {
-        imap: read_one(&section.section("imap"), &IMAP_ADVERTISE, advertise_imap),
-        pop3: read_one(&section.section("pop3"), &POP3_ADVERTISE, advertise_pop3),
+        imap: read_one(&section.section("imap"), "advertise", &IMAP_ADVERTISE, advertise_imap),
+        pop3: read_one(&section.section("pop3"), "advertise", &POP3_ADVERTISE, advertise_pop3),
+        submission: read_one(
+            &section.section("submission"),
+            "ehlo",
+            &SUBMISSION_ADVERTISE,
+            advertise_submission,
+        ),
     }
 }
 
@@ -51,23 +60,21 @@ impl ByProtocol {
     pub(super) const fn of(&self, protocol: Protocol) -> &Capabilities {
         match protocol {
             Protocol::Pop3 => &self.pop3,
-            Protocol::Imap
-            | Protocol::ManageSieve
-            | Protocol::Submission
-            | Protocol::Smtp
-            | Protocol::Lmtp => &self.imap,
+            Protocol::Submission => &self.submission,
+            Protocol::Imap | Protocol::ManageSieve | Protocol::Smtp | Protocol::Lmtp => &self.imap,
         }
     }
 }
 
 fn read_one(
     section: &Section<'_>,
+    key: &'static str,
     default: &[&str],
     advertise: fn(&Value<'_>) -> Option<Vec<String>>,
 ) -> Capabilities {
     let default = || default.iter().map(|token| (*token).to_owned()).collect();
     Capabilities {
-        advertise: section.optional("advertise", advertise).unwrap_or_else(default),
+        advertise: section.optional(key, advertise).unwrap_or_else(default),
         mechanisms: section.or("sasl", MECHANISMS.to_vec(), mechanisms),
         cleartext_without_tls: section.or("allow_plain_auth_without_tls", false, Value::boolean),
         banner: section.or("banner", BANNER.to_owned(), banner),
@@ -148,6 +155,10 @@ fn advertise_pop3(value: &Value<'_>) -> Option<Vec<String>> {
     listed(value, capability_of_pop3)
 }
 
+fn advertise_submission(value: &Value<'_>) -> Option<Vec<String>> {
+    listed(value, keyword_of_ehlo)
+}
+
 fn listed(value: &Value<'_>, capability: fn(&Value<'_>) -> Option<String>) -> Option<Vec<String>> {
     if value.is("auto") {
         value.fault("\"auto\" is documented but not built yet", "list the capabilities");
@@ -194,6 +205,31 @@ fn capability_of_pop3(value: &Value<'_>) -> Option<String> {
         "USER" | "STLS" => "is told by the proxy itself, when it is so",
         "SASL" => "is told by the proxy itself, from the key sasl",
         "XCLIENT" => "is not for clients to use",
+        _ => return Some(text.to_owned()),
+    };
+    value.fault(format!("\"{text}\" {problem}"), "take it out of the list");
+    None
+}
+
+/// A keyword, perhaps with parameters of visible characters, with one space between two.
+fn keyword_of_ehlo(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let mut words = text.split(' ');
+    let keyword = words.next().unwrap_or_default();
+    let is_keyword = !keyword.is_empty()
+        && !keyword.starts_with('-')
+        && keyword.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|it| it.is_ascii_graphic());
+    if !is_keyword || text.len() > CAPABILITY_OCTETS_MAX || !words.all(is_word) {
+        let problem = format!("\"{}\" is no keyword", text.escape_debug());
+        let remedy = "write a keyword of RFC 5321 with its parameters, such as \"SIZE 52428800\"";
+        value.fault(problem, remedy);
+        return None;
+    }
+    let problem = match keyword.to_ascii_uppercase().as_str() {
+        "STARTTLS" => "is told by the proxy itself, when it is so",
+        "AUTH" => "is told by the proxy itself, from the key sasl",
+        "XCLIENT" | "XFORWARD" => "is not for clients to use",
         _ => return Some(text.to_owned()),
     };
     value.fault(format!("\"{text}\" {problem}"), "take it out of the list");

@@ -154,8 +154,8 @@ fn protocol(value: &Value<'_>) -> Option<Protocol> {
     }
     let protocol = value.choice()?;
     match protocol {
-        Protocol::Imap | Protocol::Pop3 => Some(protocol),
-        Protocol::ManageSieve | Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => {
+        Protocol::Imap | Protocol::Pop3 | Protocol::Submission => Some(protocol),
+        Protocol::ManageSieve | Protocol::Smtp | Protocol::Lmtp => {
             let problem = format!("\"{text}\" is documented but not built yet");
             value.fault(problem, "remove this listener to start without it");
             None
