@@ -3,8 +3,8 @@
 //! Not here: when a capability is told; the frontends put mechanisms, `STARTTLS` and its like to
 //! the list, by the state of the connection.
 //! Invariants: no text holds a control character; every capability of IMAP is an atom of RFC 9051
-//! §9, every one of POP3 a tag with arguments of RFC 2449 §3, every one of Submission a keyword with
-//! parameters of RFC 5321 §4.1.1.1; so all can be sent as they are.
+//! §9, every one of POP3 a tag with arguments of RFC 2449 §3, every one of Submission a keyword
+//! with parameters of RFC 5321 §4.1.1.1; so all can be sent as they are.
 //! Read next: `listener`, which may override these.
 
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
