@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatepost_core::config::{Destination, Listener, Protocol, TlsMode};
+use gatepost_core::config::{Destination, Listener, TlsMode};
 use gatepost_core::line::{BACKEND_LINE_MAX, BACKEND_OCTETS_MAX, OUTBOX_FULL, PREAUTH_MAX};
 use gatepost_core::{
     Answer, BackendFacts, ConnectFault, Event, Inbox, Instant, Leg, LegFault, Outbox, Peer,
@@ -100,7 +100,7 @@ impl Rig {
         if self.ending.is_some() {
             return;
         }
-        self.encrypted = destination.endpoint(Protocol::Imap).unwrap().tls;
+        self.encrypted = destination.endpoints[0].1.tls;
         match op {
             Op::Bytes(leg, octets) => self.bytes(leg, &octets),
             Op::Good => self.answer(destination, None),
@@ -307,9 +307,10 @@ impl Rig {
             self.outstanding.is_some_and(|(_, kind)| kind == Kind::Tls(Leg::Backend));
         assert!(!shakes_hands, "octets within a handshake");
         if !encrypted && self.encrypted != TlsMode::Plain {
+            const WITHOUT_TLS: [&[u8]; 4] =
+                [b"S STARTTLS\r\n", b"C CAPABILITY\r\n", b"CAPA\r\n", b"STLS\r\n"];
             const PROXY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-            let harmless = [&b"S STARTTLS\r\n"[..], b"C CAPABILITY\r\n"].contains(&octets)
-                || octets.starts_with(PROXY);
+            let harmless = WITHOUT_TLS.contains(&octets) || octets.starts_with(PROXY);
             assert!(harmless && !contains(octets, PASSWORD.as_bytes()), "said before TLS");
         }
     }
