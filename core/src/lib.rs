@@ -6,8 +6,9 @@
 //! shows the same behaviour because there is only this one.
 //!
 //! Read [`contract`] first: the events, the steps and the rules between core and driver. Then
-//! [`session`], which introduces the two automata of a protocol to each other; [`imap`],
-//! [`pop3`] and [`submission`] for such pairs; [`relay`] for what is left to decide once a client is logged in.
+//! [`session`], which introduces the two automata of a protocol to each other; [`imap`], [`pop3`]
+//! and [`submission`] for such pairs; [`relay`] for what is left to decide once a client is logged
+//! in.
 #![no_std]
 #![forbid(unsafe_code)]
 
