@@ -1,11 +1,12 @@
 //! Bytes arrive complete however slowly they are taken, and wait where they cost nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use gatepost_conformance::rig::Tls;
 use gatepost_mio::{Held, Remote, Rig};
 
+use crate::server::program::Program;
 use crate::server::stage::{Backend, Draft, LEGS};
 use crate::server::wire::{Wire, eventually, receive, send, transfer};
 
@@ -113,4 +114,45 @@ fn streams_both_ways_at_once_do_not_hinder_each_other() {
         scope.spawn(|| receive(&mut near_in, 0, octets));
         scope.spawn(|| receive(&mut far_in, 0, octets));
     });
+}
+
+/// Sessions whose clients stop reading, and what the program may grow by with all of them, in KiB:
+/// less than what a single one of their streams holds.
+const STALLED: usize = 20;
+const GROWTH: usize = 16 * 1024;
+
+#[test]
+fn the_programs_memory_does_not_grow_with_what_waits() {
+    let backend = Backend::start(Tls::Plain);
+    let draft =
+        Draft::new("threads = 2").listener(Tls::Implicit, 0, "").destination("far", &backend, "");
+    let Some(program) = Program::run(draft) else { return };
+    let mut sessions: Vec<(Wire, Wire)> = (0..STALLED)
+        .map(|_| {
+            let mut near = program.client(Tls::Implicit);
+            near.log_in("far@test");
+            (near, backend.session())
+        })
+        .collect();
+    // What encryption needs once for each worker is there after this.
+    for (near, far) in &mut sessions {
+        transfer(far, near, TLS_STREAM / 100);
+    }
+    let before = program.peak_memory();
+    let begun = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for (near, far) in &mut sessions {
+            scope.spawn(|| send(far, 0, TLS_STREAM / 2));
+            scope.spawn(|| {
+                receive(near, 0, TLS_STREAM / 100);
+                begun.fetch_add(1, Ordering::Relaxed);
+                eventually("every stream has begun", || {
+                    (begun.load(Ordering::Relaxed) == STALLED).then_some(())
+                });
+                receive(near, TLS_STREAM / 100, TLS_STREAM / 2);
+            });
+        }
+    });
+    let grown = program.peak_memory() - before;
+    assert!(grown <= GROWTH, "{grown} KiB for {STALLED} sessions");
 }

@@ -173,13 +173,15 @@ impl Backend {
     /// At this address, showing this certificate if there is one.
     pub(crate) fn start_at(address: SocketAddr, certificate: Option<SelfSigned>) -> Self {
         let config = certificate.as_ref().map(|certificate| certificate.server_config().unwrap());
-        let (address, sessions) = serve(address, config, |mut wire, ready| {
-            if conduct(&mut wire).is_some() {
-                // The test may be over.
-                let _ = ready.send(wire);
-            }
-        });
+        let (address, sessions) = serve(address, config, log_in);
         Self { address, certificate, sessions }
+    }
+
+    /// On a free port of 127.0.0.1, with TLS of any kind from the first byte.
+    pub(crate) fn start_showing(config: Arc<ServerConfig>) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (address, sessions) = serve(address, Some(config), log_in);
+        Self { address, certificate: None, sessions }
     }
 
     /// One that greets, and hands over its sessions before they have logged in.
@@ -226,6 +228,14 @@ fn serve(
         }
     });
     (address, sessions)
+}
+
+/// Takes the login and hands the session over.
+fn log_in(mut wire: Wire, ready: Sender<Wire>) {
+    if conduct(&mut wire).is_some() {
+        // The test may be over.
+        let _ = ready.send(wire);
+    }
 }
 
 fn greet(wire: &mut Wire) {
