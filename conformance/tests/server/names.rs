@@ -38,16 +38,18 @@ fn where_one_address_refuses_the_next_is_tried() {
 
 #[test]
 fn a_name_that_nobody_knows_is_temporary_and_delays_nobody_else() {
-    let backend = Backend::start(Tls::Plain);
+    let (backend, another) = (Backend::start(Tls::Plain), Backend::start(Tls::Plain));
     let stage = Draft::new("threads = 1\nbackend_connect_retries = 0\nbackend_timeout = \"5s\"")
         .listener(Tls::Plain, 0, "")
         .destination("far", &backend, "")
+        .destination("another", &another, "")
         .destination_at("unknown", "nobody.invalid", 143, PLAIN)
         .start();
     let mut asking: Vec<_> = (0..20).map(|_| stage.client(Tls::Plain)).collect();
     for client in &mut asking {
         client.expect("* OK ");
-        client.say(format!("a LOGIN unknown@test {PASSWORD}\r\nb LOGIN far@test {PASSWORD}\r\n"));
+        client
+            .say(format!("a LOGIN unknown@test {PASSWORD}\r\nb LOGIN another@test {PASSWORD}\r\n"));
     }
     let (mut near, mut far) = stage.session(Tls::Plain, "far@test", &backend);
     near.echo(&mut far, "meanwhile");
