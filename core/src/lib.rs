@@ -29,6 +29,7 @@ pub mod route;
 pub mod sasl;
 pub mod secret;
 pub mod session;
+mod smtp;
 pub mod time;
 
 pub use close::{

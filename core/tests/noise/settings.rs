@@ -23,6 +23,7 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
     Arc::new(Listener {
         name: "noise".into(),
         protocol: Protocol::Imap,
+        bridge: None,
         bind: vec![SocketAddr::from(([198, 51, 100, 1], 143))],
         tls,
         hostname: "mail.example.com".into(),
