@@ -144,9 +144,34 @@ fn load(path: &Path) -> Result<(Config, Site), Vec<String>> {
         complain(&format!("{file}:{}: warning: {}", warning.line, warning.text()));
     }
     let site = Site::load(&config).map_err(|faults| {
-        faults.iter().map(|fault| format!("{file}: {fault}")).collect::<Vec<_>>()
+        let line = |place: &str| line_of(&text, place);
+        let told = faults.iter().map(|fault| format!("{file}:{}: {fault}", line(&fault.place)));
+        told.collect::<Vec<_>>()
     })?;
     Ok((config, site))
+}
+
+/// The line on which a key stands, or else the header of its table; the first line if neither is
+/// written out.
+fn line_of(text: &str, key: &str) -> usize {
+    let bare = |text: &str| text.chars().filter(|it| !" \t\"'".contains(*it)).collect::<String>();
+    let (key, mut table, mut table_line) = (bare(key), String::new(), 1);
+    for (index, line) in text.lines().enumerate() {
+        let line = bare(line);
+        if let Some((header, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            header.trim_start_matches('[').clone_into(&mut table);
+            let below = key.strip_prefix(&table);
+            if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+                table_line = index + 1;
+            }
+        } else if let Some((own, _)) = line.split_once('=') {
+            let whole = if table.is_empty() { own.to_owned() } else { format!("{table}.{own}") };
+            if whole == key {
+                return index + 1;
+            }
+        }
+    }
+    table_line
 }
 
 fn complain(line: &str) {
@@ -169,4 +194,19 @@ fn begin_log(config: &Config) {
         builder.format(|out, record| writeln!(out, "{}", gatepost_mio::json_line(record)));
     }
     builder.init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_key_or_of_its_table() {
+        let text = "[server]\n[tls.certificate.\"main\"]\ncert = \"a\"\nkey = \"b\"\n\n[mapping]\n\
+            source = \"file\"\nfile.path = \"x\"\n";
+        assert_eq!(line_of(text, "tls.certificate.main"), 2);
+        assert_eq!(line_of(text, "tls.certificate.main.key"), 4);
+        assert_eq!(line_of(text, "mapping.file.path"), 8);
+        assert_eq!(line_of(text, "destination.gone"), 1);
+    }
 }

@@ -111,8 +111,8 @@ fn random_pieces(seed: u64, chunk: usize, length: usize) -> Vec<usize> {
     pieces
 }
 
-/// SplitMix64: enough to choose cuts by, and a seed is all its state.
-pub(super) struct Random(pub(super) u64);
+/// SplitMix64: enough to choose cuts and fates by, and a seed is all its state.
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -124,7 +124,7 @@ impl Random {
     }
 
     /// A number below `bound`, which is not 0.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 }

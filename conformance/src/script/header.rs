@@ -18,7 +18,7 @@ use gatepost_core::sasl::Mechanism;
 use super::text::{expand, words};
 
 /// The listener of a `listen:` line.
-pub(super) fn listener(text: &str) -> Result<Listener, String> {
+pub(crate) fn listener(text: &str) -> Result<Listener, String> {
     let words = words(text)?;
     let (protocol, keys) = words.split_first().ok_or("a protocol is missing")?;
     let mut keys = Keys::read(keys)?;
@@ -74,14 +74,14 @@ fn advertised(protocol: Protocol) -> Vec<String> {
 const WORKING_INTERVAL: Option<Duration> = Some(Duration::from_secs(10));
 
 /// A `route:` line.
-pub(super) struct Route {
+pub(crate) struct Route {
     /// None: everybody else.
-    pub(super) user: Option<Vec<u8>>,
-    pub(super) destination: Arc<Destination>,
+    pub(crate) user: Option<Vec<u8>>,
+    pub(crate) destination: Arc<Destination>,
 }
 
 /// The route of a `route:` line for a listener of that protocol.
-pub(super) fn route(text: &str, listener: Protocol) -> Result<Route, String> {
+pub(crate) fn route(text: &str, listener: Protocol) -> Result<Route, String> {
     let (user, rest) = text.split_once(" -> ").ok_or("a route is USER -> HOST:PORT MODE")?;
     let user = expand(user.trim())?.octets;
     let words = words(rest)?;

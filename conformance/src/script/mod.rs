@@ -22,6 +22,11 @@ mod text;
 mod timeline;
 mod wire;
 
+pub(crate) use cuts::Random;
+pub(crate) use header::{listener, route};
+pub(crate) use pump::Pump;
+pub(crate) use timeline::{Deed, Emission, index};
+
 pub use suite::{Outcome, run, run_over_sockets};
 pub use timeline::Place;
 pub use wire::{Lookup, Order, Plan, Resolve, Served, Start};

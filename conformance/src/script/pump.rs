@@ -9,17 +9,17 @@ use gatepost_core::{Close, Instant, Leg, LegFault, Relay};
 use super::timeline::{Deed, Emission};
 
 /// A session in relay.
-pub(super) struct Pump {
+pub(crate) struct Pump {
     relay: Relay,
 }
 
 impl Pump {
-    pub(super) const fn new(relay: Relay) -> Self {
+    pub(crate) const fn new(relay: Relay) -> Self {
         Self { relay }
     }
 
     /// Octets came from that leg.
-    pub(super) fn carry(
+    pub(crate) fn carry(
         &mut self,
         from: Leg,
         octets: Vec<u8>,
@@ -33,7 +33,7 @@ impl Pump {
     }
 
     /// That leg has sent its last byte; the end, if it was the second one.
-    pub(super) fn ended(
+    pub(crate) fn ended(
         &mut self,
         leg: Leg,
         now: Instant,
@@ -48,23 +48,23 @@ impl Pump {
         }
     }
 
-    pub(super) fn lost(&self, leg: Leg, fault: LegFault, now: Instant) -> Close {
+    pub(crate) fn lost(&self, leg: Leg, fault: LegFault, now: Instant) -> Close {
         self.relay.lost(leg, fault, now)
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         self.relay.deadline()
     }
 
-    pub(super) fn expired(&self, now: Instant) -> Option<Close> {
+    pub(crate) fn expired(&self, now: Instant) -> Option<Close> {
         self.relay.expired(now)
     }
 
-    pub(super) fn kicked(&self, now: Instant) -> Close {
+    pub(crate) fn kicked(&self, now: Instant) -> Close {
         self.relay.kicked(now)
     }
 
-    pub(super) fn drained(&self, now: Instant) -> Close {
+    pub(crate) fn drained(&self, now: Instant) -> Close {
         self.relay.drained(now)
     }
 }

@@ -128,14 +128,14 @@ pub(super) struct Expected {
 
 /// What the proxy did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Emission {
+pub(crate) enum Emission {
     Sent(Leg, Vec<u8>),
     Did(Deed),
 }
 
 /// What the proxy did beside sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(crate) enum Deed {
     StartTls(Leg),
     Lookup(Option<Vec<u8>>),
     /// `HOST:PORT`.
@@ -176,7 +176,7 @@ impl Fault {
 }
 
 /// A position for each leg, in arrays.
-pub(super) const fn index(leg: Leg) -> usize {
+pub(crate) const fn index(leg: Leg) -> usize {
     match leg {
         Leg::Client => 0,
         Leg::Backend => 1,

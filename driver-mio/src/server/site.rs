@@ -52,7 +52,7 @@ struct Routes {
 /// Something a configuration refers to is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteFault {
-    /// The key of the configuration, or the file and line, that it concerns.
+    /// The key of the configuration that leads to it.
     pub place: String,
     /// What is wrong, and how to mend it.
     pub what: String,
@@ -253,8 +253,7 @@ fn load_maps(config: &Config, faults: &mut Vec<SiteFault>) -> Vec<(Normalize, Fi
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) => {
-            let what = format!("cannot be read: {error}");
-            faults.push(SiteFault { place: path.clone(), what });
+            faults.push(map_fault(path, &format_args!("cannot be read: {error}")));
             return Vec::new();
         }
     };
@@ -268,10 +267,14 @@ fn load_maps(config: &Config, faults: &mut Vec<SiteFault>) -> Vec<(Normalize, Fi
         match FileMap::parse(&text, &names, form) {
             Ok(map) => maps.push((form, map)),
             Err(fault) => {
-                faults.push(SiteFault { place: path.clone(), what: fault.to_string() });
+                faults.push(map_fault(path, &fault));
                 break;
             }
         }
     }
     maps
+}
+
+fn map_fault(path: &str, what: &dyn fmt::Display) -> SiteFault {
+    SiteFault { place: "mapping.file.path".to_owned(), what: format!("{path}: {what}") }
 }
