@@ -282,7 +282,7 @@ fn a_carried_listener_knows_its_destination() {
     let (first, second) = ("sasl", "banner");
     assert_eq!(
         super::warnings(&login),
-        [(24, first), (25, second)].map(|(line, key)| format!(
+        [(25, first), (26, second)].map(|(line, key)| format!(
             "line {line}: listener.lmtp.{key}: has no effect, since lmtp is carried from the \
              first byte; remove it"
         ))
