@@ -1,10 +1,10 @@
 //! A client that is carried from its first byte: no greeting of ours, no login, no lookup.
 //!
 //! As soon as the client could be spoken to, its backend is connected to; what it sends meanwhile
-//! waits in the inbox, up to [`crate::line::EARLY_MAX`], and passes at the hand-off. Where to is the
-//! listener's own ([`crate::config::Listener::bridge`]): the configuration has resolved it, and
-//! nobody need be asked about an account that has no name. Connecting and trying again are
-//! `attempt.rs`'s.
+//! waits in the inbox, up to [`crate::line::EARLY_MAX`], and passes at the hand-off. Where to, the
+//! listener knows ([`crate::config::Listener::bridge`]): the configuration has resolved it, so that
+//! nobody is asked where an account lives that has no name, and no answer can be lacking.
+//! Connecting and trying again are `attempt.rs`'s.
 //!
 //! Invariants: no byte of either side is eaten; nothing is said to the client but the line that
 //! sends it away, and that only while its backend has said nothing.
