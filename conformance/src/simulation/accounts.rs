@@ -59,7 +59,8 @@ impl Settings {
         let tls = tls[random.below(tls.len())];
         let retries = random.below(3);
         let text = format!(
-            "imap tls={tls} sasl=PLAIN,XOAUTH2 retries={retries} working_interval=3s bridge_idle=60s"
+            "imap tls={tls} sasl=PLAIN,XOAUTH2 retries={retries} \
+             working_interval=3s bridge_idle=60s"
         );
         let listener = listener(&text).expect("a listener");
         let destination = |site: usize, random: &mut Random| {

@@ -49,6 +49,17 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
     })
 }
 
+/// A listener whose clients are carried from their first byte, and where to.
+pub(crate) fn carried(configuration: usize) -> (Arc<Listener>, Arc<Destination>) {
+    let mut destination = (*destination(configuration)).clone();
+    destination.endpoints[0].0 = Protocol::Smtp;
+    let destination = Arc::new(destination);
+    let mut listener = (*listener(configuration)).clone();
+    listener.protocol = Protocol::Smtp;
+    listener.bridge = Some(Arc::clone(&destination));
+    (Arc::new(listener), destination)
+}
+
 /// The destination of everybody under a configuration.
 pub(crate) fn destination(configuration: usize) -> Arc<Destination> {
     let tls = MODES[configuration / 3 % 3];
