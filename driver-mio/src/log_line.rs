@@ -96,6 +96,9 @@ pub(crate) fn ended(close: &Close, record: &Record, format: LogFormat) {
     if let Some(detail) = &record.detail {
         line.text("detail", detail.to_string());
     }
+    if let Some(side) = record.cut_short {
+        line.text("no_close_notify", side);
+    }
     line.number("ms", u64::try_from(close.after.as_millis()).unwrap_or(u64::MAX));
     if let Some(at) = record.logged_in {
         let millis = at.since(record.accepted).as_millis();

@@ -268,8 +268,8 @@ fn copy(
             Carried::Some
         }
         Read::WouldBlock => Carried::Nothing,
-        Read::Eof { clean: _ } => {
-            source.eof = true;
+        Read::Eof { clean } => {
+            source.ended(clean);
             Carried::Some
         }
         Read::Lost(fault) => {

@@ -89,6 +89,18 @@ pub(crate) const WORDS: &[&[u8]] = &[
     b"S OK go\r\n",
     b"I OK\r\n",
     b"* CAPABILITY IMAP4rev1 AUTH=PLAIN STARTTLS ID\r\n",
+    b"+OK ",
+    b"-ERR ",
+    b"[AUTH] ",
+    b"[SYS/TEMP] ",
+    b".\r\n",
+    b"SASL PLAIN\r\n",
+    b"USER alice\r\n",
+    b"PASS cUcUmber\r\n",
+    b"AUTH PLAIN ",
+    b"STLS\r\n",
+    b"CAPA\r\n",
+    b"QUIT\r\n",
     b"* OK hello\r\n",
     b"* BYE bye\r\n",
     b"+ \r\n",
@@ -98,7 +110,7 @@ pub(crate) const WORDS: &[&[u8]] = &[
 
 /// Commands that are served as often as they come.
 pub(crate) const COMMANDS: &[&[u8]] =
-    &[b"a NOOP\r\n", b"a CAPABILITY\r\n", b"a ID NIL\r\n", b"a\n"];
+    &[b"a NOOP\r\n", b"a CAPABILITY\r\n", b"a ID NIL\r\n", b"a\n", b"CAPA\r\n", b"USER alice\r\n"];
 
 fn client(text: &str) -> Op {
     Op::Bytes(Leg::Client, text.as_bytes().to_vec())
@@ -135,6 +147,49 @@ fn opening() -> Vec<Op> {
 
 /// All of them. Each logs in under some configuration.
 pub(crate) fn all() -> Vec<Vec<Op>> {
+    [imap(), pop3()].concat()
+}
+
+fn pop3() -> Vec<Vec<Op>> {
+    let opening = || vec![Op::Good, Op::Good, client("STLS\r\n"), Op::Good];
+    let user = || vec![client("USER alice\r\nPASS cUcUmber\r\nSTAT\r\n")];
+    let list = "+OK\r\nUIDL\r\nSASL PLAIN\r\nUSER\r\n.\r\n";
+    let plain_backend = |said: &str| {
+        [
+            vec![Op::Good, Op::Good, Op::Good],
+            vec![backend("+OK hello\r\n"), backend(list), backend(said)],
+        ]
+        .concat()
+    };
+    let starttls_backend = [
+        vec![Op::Good, Op::Good],
+        vec![backend("+OK hello\r\n"), backend("+OK\r\nSTLS\r\n.\r\n")],
+        vec![backend("+OK go\r\n"), Op::Good, backend(list), backend("+OK in\r\n")],
+    ]
+    .concat();
+    let xclient = "+OK\r\nXCLIENT\r\nPIPELINING\r\nSASL PLAIN\r\n.\r\n";
+    vec![
+        [opening(), user(), plain_backend("+OK in\r\n+OK 3 300\r\n")].concat(),
+        [opening(), user(), starttls_backend].concat(),
+        [
+            opening(),
+            vec![client("AUTH PLAIN\r\n"), client("AGFsaWNlAGNVY1VtYmVy\r\n")],
+            vec![Op::Good, Op::Good, Op::Good, backend("+OK [XCLIENT] hello\r\n")],
+            vec![backend(xclient), backend("+OK Updated\r\n"), backend("+OK in\r\n")],
+        ]
+        .concat(),
+        [
+            opening(),
+            vec![client("AUTH PLAIN AGFsaWNlAGNVY1VtYmVy\r\n")],
+            plain_backend("-ERR [AUTH] wrong\r\n"),
+            vec![client("USER bob\r\nPASS cUcUmber\r\n")],
+            plain_backend("+OK in\r\n"),
+        ]
+        .concat(),
+    ]
+}
+
+fn imap() -> Vec<Vec<Op>> {
     let verdict = "L OK [CAPABILITY IMAP4rev1 IDLE] in\r\n* 3 EXISTS\r\n";
     let no_id = "L OK in\r\n* CAPABILITY IMAP4rev1\r\nC OK done\r\n";
     let refusal = "L NO [AUTHENTICATIONFAILED] wrong\r\n";

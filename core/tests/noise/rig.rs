@@ -318,9 +318,10 @@ impl Rig {
             self.outstanding.is_some_and(|(_, kind)| kind == Kind::Tls(Leg::Backend));
         assert!(!shakes_hands, "octets within a handshake");
         if !encrypted && self.encrypted != TlsMode::Plain {
+            const WITHOUT_TLS: [&[u8]; 4] =
+                [b"S STARTTLS\r\n", b"C CAPABILITY\r\n", b"CAPA\r\n", b"STLS\r\n"];
             const PROXY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-            let harmless = [&b"S STARTTLS\r\n"[..], b"C CAPABILITY\r\n"].contains(&octets)
-                || octets.starts_with(PROXY);
+            let harmless = WITHOUT_TLS.contains(&octets) || octets.starts_with(PROXY);
             assert!(harmless && !contains(octets, PASSWORD.as_bytes()), "said before TLS");
         }
     }

@@ -1,5 +1,5 @@
-//! The configurations under which noise is made: every way in which TLS begins on either leg, and
-//! what changes the bytes toward a backend.
+//! The configurations under which noise is made: every protocol, every way in which TLS begins on
+//! either leg, and what changes the bytes toward a backend.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,16 +13,29 @@ use gatepost_core::sasl::Mechanism;
 const MODES: [TlsMode; 3] = [TlsMode::Plain, TlsMode::StartTls, TlsMode::Implicit];
 const FORWARDING: [Forwarding; 3] = [Forwarding::None, Forwarding::Xclient, Forwarding::Proxy];
 
+/// Those of one protocol.
+const OF_EACH: usize = 27;
+
 /// How many there are.
-pub(crate) const COUNT: usize = 27;
+pub(crate) const COUNT: usize = 2 * OF_EACH;
+
+/// What is spoken under a configuration.
+fn protocol(configuration: usize) -> Protocol {
+    [Protocol::Imap, Protocol::Pop3][configuration / OF_EACH]
+}
+
+fn advertised(configuration: usize) -> [&'static str; 3] {
+    [["IMAP4rev1", "SASL-IR", "LITERAL+"], ["TOP", "RESP-CODES", "PIPELINING"]]
+        [configuration / OF_EACH]
+}
 
 /// The listener of a configuration, counted from 0.
 pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
     let tls = MODES[configuration % 3];
-    let forwarding = configuration / 9;
+    let forwarding = configuration / 9 % 3;
     Arc::new(Listener {
         name: "noise".into(),
-        protocol: Protocol::Imap,
+        protocol: protocol(configuration),
         bridge: None,
         bind: vec![SocketAddr::from(([198, 51, 100, 1], 143))],
         tls,
@@ -36,7 +49,7 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         working_interval: (forwarding != 2).then_some(Duration::from_secs(2)),
         cleartext_without_tls: tls == TlsMode::Plain,
         mechanisms: vec![Mechanism::Plain, Mechanism::Login, Mechanism::XOAuth2],
-        advertise: ["IMAP4rev1", "SASL-IR", "LITERAL+"].map(String::from).to_vec(),
+        advertise: advertised(configuration).map(String::from).to_vec(),
         banner: "ready".into(),
         certificates: vec!["noise".into()],
         min_version: TlsVersion::V1_2,
@@ -63,7 +76,7 @@ pub(crate) fn carried(configuration: usize) -> (Arc<Listener>, Arc<Destination>)
 /// The destination of everybody under a configuration.
 pub(crate) fn destination(configuration: usize) -> Arc<Destination> {
     let tls = MODES[configuration / 3 % 3];
-    let forwarding = FORWARDING[configuration / 9];
+    let forwarding = FORWARDING[configuration / 9 % 3];
     Arc::new(Destination {
         name: "backend".into(),
         host: "imap1.test".into(),
@@ -78,6 +91,6 @@ pub(crate) fn destination(configuration: usize) -> Arc<Destination> {
         hide_auth_errors: false,
         allow_plaintext_auth: tls == TlsMode::Plain,
         proxy_ttl: 7,
-        endpoints: vec![(Protocol::Imap, Endpoint { port: 143, tls, forwarding })],
+        endpoints: vec![(protocol(configuration), Endpoint { port: 143, tls, forwarding })],
     })
 }

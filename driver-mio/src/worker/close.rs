@@ -27,6 +27,7 @@ pub(crate) struct Closing {
 
 /// Logs the end and begins the goodbye on every wire that is still good.
 pub(crate) fn begin(close: &Close, body: &mut Body, resources: &mut Resources) -> Stage {
+    body.record.cut_short = body.wires.cut_short();
     log_line::ended(close, &body.record, resources.shared.format());
     for side in [Side::Client, Side::Backend] {
         let slot = body.wires.slot(side);

@@ -88,6 +88,8 @@ pub(crate) struct Wire {
     serial: u64,
     /// Its end of stream was read.
     pub(crate) eof: bool,
+    /// TLS was up, and its end came without a close_notify.
+    pub(crate) cut_short: bool,
     /// It failed.
     pub(crate) broken: bool,
     /// Not connected yet.
@@ -121,6 +123,8 @@ pub(crate) struct Record {
     pub(crate) detail: Option<Box<str>>,
     /// Octets that passed after the hand-off, from the client and from the backend.
     pub(crate) octets: [u64; 2],
+    /// Who ended TLS without a close_notify.
+    pub(crate) cut_short: Option<&'static str>,
 }
 
 impl Wire {
@@ -134,7 +138,15 @@ impl Wire {
     ) -> std::io::Result<Self> {
         let interests = mio::Interest::READABLE | mio::Interest::WRITABLE;
         registry.register(leg.socket(), token(side, slot, serial), interests)?;
-        Ok(Self { leg, serial, eof: false, broken: false, connecting: false, ending: false })
+        Ok(Self {
+            leg,
+            serial,
+            eof: false,
+            cut_short: false,
+            broken: false,
+            connecting: false,
+            ending: false,
+        })
     }
 
     /// Writes what waits, as far as it can be; the fault if that broke the wire.
@@ -163,6 +175,12 @@ impl Wire {
         self.ending = true;
         let ended = self.leg.shutdown_write(scratch);
         self.judge(ended)
+    }
+
+    /// Its end of stream was read.
+    pub(crate) const fn ended(&mut self, clean: bool) {
+        self.eof = true;
+        self.cut_short = !clean;
     }
 
     /// Marks the wire broken if the outcome says so.
@@ -214,6 +232,17 @@ impl Wires {
         self.of(side).filter(|wire| wire.serial & serial_mask() == serial)
     }
 
+    /// The sides whose TLS ended without a close_notify; nobody is punished for that.
+    pub(crate) fn cut_short(&self) -> Option<&'static str> {
+        let is = |wire: &Option<Wire>| wire.as_ref().is_some_and(|wire| wire.cut_short);
+        match (is(&self.client), is(&self.backend)) {
+            (false, false) => None,
+            (true, false) => Some("client"),
+            (false, true) => Some("backend"),
+            (true, true) => Some("both"),
+        }
+    }
+
     /// Octets of buffers held by both.
     pub(crate) fn held(&self) -> usize {
         [&self.client, &self.backend].into_iter().flatten().map(|wire| wire.leg.held()).sum()
@@ -258,6 +287,7 @@ impl Record {
             address: None,
             detail: None,
             octets: [0; 2],
+            cut_short: None,
         }
     }
 

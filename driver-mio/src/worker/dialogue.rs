@@ -328,8 +328,8 @@ fn read(
             if plain == 0 { Next::Look } else { Next::Tell(Event::Bytes) }
         }
         Read::WouldBlock => Next::Wait,
-        Read::Eof { clean: _ } => {
-            wire.eof = true;
+        Read::Eof { clean } => {
+            wire.ended(clean);
             Next::Tell(Event::Eof(side))
         }
         Read::Lost(lost) => {
