@@ -8,7 +8,7 @@
 
 use alloc::vec::Vec;
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use super::{is_astring_char, is_atom_char, literal_at_end};
 use crate::secret::Secret;
@@ -132,7 +132,7 @@ impl<'a> Arguments<'a> {
         let line_end = memchr(b'\n', self.0)?;
         let header = &self.0[..line_end];
         let header = header.strip_suffix(b"\r").unwrap_or(header);
-        if !header.starts_with(b"{") {
+        if memrchr(b'{', header) != Some(0) {
             return None;
         }
         let size = literal_at_end(header)?.size;
