@@ -111,7 +111,8 @@ impl<'a> Arguments<'a> {
     /// Only the quote and the backslash are ever escaped.
     fn quoted(&mut self) -> Option<Vec<u8>> {
         self.exactly(b'"')?;
-        let mut text = Vec::new();
+        // It may be a password, of which a buffer that grows leaves parts behind.
+        let mut text = Vec::with_capacity(self.quoted_length());
         loop {
             let (&octet, rest) = self.0.split_first()?;
             self.0 = rest;
@@ -126,6 +127,17 @@ impl<'a> Arguments<'a> {
                 _ => text.push(octet),
             }
         }
+    }
+
+    /// Octets before the quote that ends a string, escapes counted as they stand.
+    fn quoted_length(&self) -> usize {
+        let mut escaped = false;
+        let ends = |octet: &u8| {
+            let ends = *octet == b'"' && !escaped;
+            escaped = *octet == b'\\' && !escaped;
+            ends
+        };
+        self.0.iter().position(ends).unwrap_or(0)
     }
 
     fn literal(&mut self) -> Option<Vec<u8>> {
