@@ -92,10 +92,12 @@ impl Pump {
     }
 }
 
-/// Begins with what was received and not eaten, each toward the other side.
+/// Begins with what was received and not eaten, each toward the other side. `lost`: the last words
+/// of the dialogue broke that wire.
 pub(crate) fn begin(
     relay: Relay,
     inbox: Inbox,
+    lost: Option<(Side, LegFault)>,
     body: &mut Body,
     resources: &mut Resources,
 ) -> Stage {
@@ -103,7 +105,7 @@ pub(crate) fn begin(
         relay,
         from_client: Direction::default(),
         from_backend: Direction::default(),
-        lost: None,
+        lost,
     });
     for (from, bytes) in [(Side::Client, inbox.client), (Side::Backend, inbox.backend)] {
         let to = from.other();
@@ -135,11 +137,13 @@ pub(crate) fn turn(pump: &mut Pump, body: &mut Body, resources: &mut Resources) 
                 Carried::End(end) => return finish(pump, &end, body, resources),
             }
         }
-        if !moved {
-            return Progress::Idle;
-        }
+        // The budget first: one direction may have used it up for octets that the other side does
+        // not take yet, and the other direction was not looked at.
         if budget == 0 {
             return Progress::Again;
+        }
+        if !moved {
+            return Progress::Idle;
         }
     }
 }
@@ -173,10 +177,11 @@ fn carry(
     if source.eof {
         return end(pump, from, sink, resources);
     }
-    if !source.worth_reading() {
+    // Without a budget the next turn reads.
+    if !source.worth_reading() || *budget == 0 {
         return Carried::Nothing;
     }
-    let limit = SLICE_OCTETS.min((*budget).max(1));
+    let limit = SLICE_OCTETS.min(*budget);
     if source.leg.is_plain()
         && sink.leg.is_plain()
         && let Ok(pipe) = resources.pipes.take()
