@@ -39,6 +39,8 @@ pub(crate) struct Backend {
     quota: Quota,
     asked: bool,
     introduced: bool,
+    /// The client has answered a challenge, and could not do so again.
+    answered: bool,
 }
 
 #[derive(Debug)]
@@ -126,6 +128,7 @@ impl Backend {
             quota: Quota::default(),
             asked: false,
             introduced: false,
+            answered: false,
         }
     }
 
@@ -168,6 +171,7 @@ impl Backend {
         encode_base64(response.expose(), out);
         out.extend_from_slice(b"\r\n");
         self.state.send(Sent::AuthContinue);
+        self.answered = true;
     }
 
     /// Eats one line with its literals, if it is there.
@@ -453,7 +457,8 @@ impl Backend {
             Status::Bad => Verdict::Fault(AttemptFault::CommandRejected),
         };
         let blames_the_way = status == Status::Bad || reply.code.is_none() || reply.is("CANNOT");
-        if blames_the_way && matches!(self.capabilities, Known::Remembered(_)) {
+        let may_change = matches!(self.capabilities, Known::Remembered(_)) && !self.answered;
+        if blames_the_way && may_change {
             self.capabilities = Known::Nothing;
             self.ask_capability(out);
             self.phase = Phase::Recheck { refused: verdict };
