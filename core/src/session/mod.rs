@@ -15,6 +15,7 @@ mod bridge;
 mod clock;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem;
 
 use zeroize::Zeroize;
@@ -269,9 +270,7 @@ impl Session {
                 FrontendAsk::Close(by, reason) => self.end(by, reason, now, out),
             }
         }
-        // Passwords stood there.
-        inbox.client[..eaten].zeroize();
-        inbox.client.drain(..eaten);
+        forget_front(&mut inbox.client, eaten);
     }
 
     fn look_up(&mut self, login: Login, now: Instant, out: &mut Outbox) {
@@ -532,14 +531,15 @@ impl Session {
 
     fn close(&mut self, by: By, reason: Reason, state: State, now: Instant, out: &mut Outbox) {
         let close = Close { by, reason, state, after: now.since(self.started) };
-        out.backend.clear();
+        out.backend.zeroize();
         self.phase = Phase::Over;
         self.step(Step::Close(close), out);
     }
 
     /// Drops the backend leg; what was to be said to it is void.
     fn hang_up(&mut self, out: &mut Outbox) {
-        out.backend.clear();
+        // It may be a password.
+        out.backend.zeroize();
         out.hang_up = true;
         self.outstanding = None;
     }
@@ -553,5 +553,30 @@ impl Session {
 
     fn take_phase(&mut self) -> Phase {
         mem::replace(&mut self.phase, Phase::Over)
+    }
+}
+
+/// Takes octets off the front and leaves no copy of anything behind the end, where what moves to the
+/// front has stood: passwords come in here.
+fn forget_front(bytes: &mut Vec<u8>, octets: usize) {
+    bytes.copy_within(octets.., 0);
+    let left = bytes.len() - octets;
+    bytes[left..].zeroize();
+    bytes.truncate(left);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_eaten_goes_and_what_is_left_moves_up() {
+        let mut bytes = b"a LOGIN u p\r\nb NOOP".to_vec();
+        forget_front(&mut bytes, 13);
+        assert_eq!(bytes, b"b NOOP");
+        forget_front(&mut bytes, 0);
+        assert_eq!(bytes, b"b NOOP");
+        forget_front(&mut bytes, 6);
+        assert!(bytes.is_empty());
     }
 }
