@@ -3,8 +3,9 @@
 //! Not here: when a capability is told; the frontends put mechanisms, `STARTTLS` and its like to
 //! the list, by the state of the connection.
 //! Invariants: no text holds a control character; every capability of IMAP is an atom of RFC 9051
-//! §9, every one of POP3 a tag with arguments of RFC 2449 §3, every one of Submission a keyword
-//! with parameters of RFC 5321 §4.1.1.1; so all can be sent as they are.
+//! §9, every one of POP3 a tag with arguments of RFC 2449 §3, every Sieve extension a word that may
+//! be quoted, every one of Submission a keyword with parameters of RFC 5321 §4.1.1.1; so all can be
+//! sent as they are.
 //! Read next: `listener`, which may override these.
 
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
@@ -19,6 +20,7 @@ use crate::sasl::Mechanism;
 pub(super) struct ByProtocol {
     imap: Capabilities,
     pop3: Capabilities,
+    managesieve: Capabilities,
     submission: Capabilities,
 }
 
@@ -28,13 +30,37 @@ pub(super) struct Capabilities {
     pub(super) mechanisms: Vec<Mechanism>,
     pub(super) cleartext_without_tls: bool,
     pub(super) banner: String,
+    pub(super) implementation: String,
 }
 
 const IMAP_ADVERTISE: [&str; 7] =
     ["IMAP4rev2", "IMAP4rev1", "SASL-IR", "LITERAL+", "ENABLE", "ID", "UTF8=ACCEPT"];
 const POP3_ADVERTISE: [&str; 5] = ["TOP", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UIDL"];
+/// What is common among servers, less what needs more words of theirs (enotify).
+const SIEVE: [&str; 19] = [
+    "body",
+    "comparator-i;ascii-numeric",
+    "copy",
+    "date",
+    "encoded-character",
+    "envelope",
+    "environment",
+    "fileinto",
+    "ihave",
+    "imap4flags",
+    "include",
+    "index",
+    "mailbox",
+    "regex",
+    "reject",
+    "relational",
+    "subaddress",
+    "vacation",
+    "variables",
+];
 const SUBMISSION_ADVERTISE: [&str; 3] = ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"];
 const BANNER: &str = "Gatepost ready.";
+const IMPLEMENTATION: &str = "Gatepost";
 const MECHANISMS: [Mechanism; 3] = [Mechanism::Plain, Mechanism::OAuthBearer, Mechanism::XOAuth2];
 
 /// Octets of a text that is sent to clients, so that its line stays within any client's limit.
@@ -46,6 +72,7 @@ pub(super) fn read(section: &Section<'_>) -> ByProtocol {
     ByProtocol {
         imap: read_one(&section.section("imap"), "advertise", &IMAP_ADVERTISE, advertise_imap),
         pop3: read_one(&section.section("pop3"), "advertise", &POP3_ADVERTISE, advertise_pop3),
+        managesieve: read_managesieve(&section.section("managesieve")),
         submission: read_one(
             &section.section("submission"),
             "ehlo",
@@ -60,12 +87,20 @@ impl ByProtocol {
     pub(super) const fn of(&self, protocol: Protocol) -> &Capabilities {
         match protocol {
             Protocol::Pop3 => &self.pop3,
+            Protocol::ManageSieve => &self.managesieve,
             Protocol::Submission => &self.submission,
-            Protocol::Imap | Protocol::ManageSieve | Protocol::Smtp | Protocol::Lmtp => &self.imap,
+            Protocol::Imap | Protocol::Smtp | Protocol::Lmtp => &self.imap,
         }
     }
 }
 
+fn read_managesieve(section: &Section<'_>) -> Capabilities {
+    let told = read_one(section, "sieve", &SIEVE, |value| listed(value, extension));
+    let implementation = section.or("implementation", IMPLEMENTATION.to_owned(), banner);
+    Capabilities { implementation, ..told }
+}
+
+/// `key`: the one that lists what is told.
 fn read_one(
     section: &Section<'_>,
     key: &'static str,
@@ -78,6 +113,7 @@ fn read_one(
         mechanisms: section.or("sasl", MECHANISMS.to_vec(), mechanisms),
         cleartext_without_tls: section.or("allow_plain_auth_without_tls", false, Value::boolean),
         banner: section.or("banner", BANNER.to_owned(), banner),
+        implementation: IMPLEMENTATION.to_owned(),
     }
 }
 
@@ -112,11 +148,11 @@ fn is_built(mechanism: Mechanism) -> bool {
     }
 }
 
-/// Reads the text of a greeting.
+/// Reads a text that clients are told.
 pub(super) fn banner(value: &Value<'_>) -> Option<String> {
     let banner = line(value)?;
     if banner.is_empty() {
-        value.fault("is empty", "a greeting needs a text; remove the key for the usual one");
+        value.fault("is empty", "clients need a text; remove the key for the usual one");
     }
     Some(banner)
 }
@@ -209,6 +245,18 @@ fn capability_of_pop3(value: &Value<'_>) -> Option<String> {
     };
     value.fault(format!("\"{text}\" {problem}"), "take it out of the list");
     None
+}
+
+/// A Sieve extension: a word that can stand in a quoted string as it is.
+fn extension(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let fit = |octet: u8| octet.is_ascii_graphic() && !matches!(octet, b'"' | b'\\');
+    if !(1..=CAPABILITY_OCTETS_MAX).contains(&text.len()) || !text.bytes().all(fit) {
+        let problem = format!("\"{}\" is no Sieve extension", text.escape_debug());
+        value.fault(problem, "write its name in one word, such as \"fileinto\"");
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 /// A keyword, perhaps with parameters of visible characters, with one space between two.

@@ -39,6 +39,7 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
     Arc::new(Listener {
         name: "noise".into(),
         protocol: protocol(configuration),
+        bridge: None,
         bind: vec![SocketAddr::from(([198, 51, 100, 1], 143))],
         tls,
         hostname: "mail.example.com".into(),
@@ -53,6 +54,7 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         mechanisms: vec![Mechanism::Plain, Mechanism::Login, Mechanism::XOAuth2],
         advertise: advertised(configuration).map(String::from).to_vec(),
         banner: "ready".into(),
+        implementation: "Gatepost".into(),
         certificates: vec!["noise".into()],
         min_version: TlsVersion::V1_2,
         normalize: Normalize::Lowercase,
@@ -62,6 +64,17 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         connect_retries: 1,
         bridge_idle: Duration::from_secs(1800),
     })
+}
+
+/// A listener whose clients are carried from their first byte, and where to.
+pub(crate) fn carried(configuration: usize) -> (Arc<Listener>, Arc<Destination>) {
+    let mut destination = (*destination(configuration)).clone();
+    destination.endpoints[0].0 = Protocol::Smtp;
+    let destination = Arc::new(destination);
+    let mut listener = (*listener(configuration)).clone();
+    listener.protocol = Protocol::Smtp;
+    listener.bridge = Some(Arc::clone(&destination));
+    (Arc::new(listener), destination)
 }
 
 /// The destination of everybody under a configuration.

@@ -164,6 +164,30 @@ tls = "implicit"
 }
 
 #[test]
+fn a_managesieve_listener_says_what_it_is_and_knows() {
+    let text = extended(
+        r#"[destination.main.protocol.managesieve]
+port = 4190
+tls = "starttls"
+[capabilities.managesieve]
+sieve = ["fileinto", "comparator-i;ascii-numeric"]
+implementation = "Mail \"Hub\""
+banner = "sieve"
+[listener.sieve]
+protocol = "managesieve"
+bind = ["0.0.0.0:4190"]
+tls = "starttls"
+"#,
+    );
+    let config = config(&text);
+    let [imap, sieve] = &config.listeners[..] else { panic!() };
+    assert_eq!(sieve.protocol, Protocol::ManageSieve);
+    assert_eq!(sieve.advertise, ["fileinto", "comparator-i;ascii-numeric"]);
+    assert_eq!((sieve.implementation.as_str(), sieve.banner.as_str()), ("Mail \"Hub\"", "sieve"));
+    assert_eq!(imap.implementation, "Gatepost");
+}
+
+#[test]
 fn a_submission_listener_tells_keywords_with_their_parameters() {
     let text = extended(
         r#"[destination.main.protocol.submission]
@@ -286,6 +310,31 @@ fn what_looks_like_a_clash_and_is_none() {
     ] {
         assert_eq!(warnings(&text), [""; 0], "{text}");
     }
+}
+
+#[test]
+fn a_carried_listener_knows_its_destination() {
+    let text = extended(
+        "smtp_passthrough_destination = \"mx\"\n\
+         [destination.mx]\nhost = \"mx.test\"\n\
+         [destination.mx.protocol.lmtp]\nport = 24\ntls = \"plain\"\n\
+         [listener.lmtp]\nprotocol = \"lmtp\"\nbind = [\"127.0.0.1:24\"]\ntls = \"plain\"\n",
+    );
+    let (config, warnings) = super::loaded(&text);
+    assert_eq!(warnings, [""; 0]);
+    let [imap, lmtp] = &config.listeners[..] else { panic!("two listeners") };
+    assert_eq!(imap.bridge, None);
+    assert_eq!(lmtp.bridge.as_ref().map(|it| it.name.as_str()), Some("mx"));
+    assert_eq!(config.routing.default_destination.name, "main");
+    let login = text + "sasl = [\"PLAIN\"]\nbanner = \"hello\"\n";
+    let (first, second) = ("sasl", "banner");
+    assert_eq!(
+        super::warnings(&login),
+        [(25, first), (26, second)].map(|(line, key)| format!(
+            "line {line}: listener.lmtp.{key}: has no effect, since lmtp is carried from the \
+             first byte; remove it"
+        ))
+    );
 }
 
 #[test]
