@@ -286,7 +286,7 @@ impl Rig {
 
     /// No password comes back, unless damage made it a command's tag, or the backend said it.
     fn judge_echo(&self, octets: &[u8]) {
-        if self.gossip {
+        if self.gossip || contains(octets, b"OK (TAG ") {
             return;
         }
         for line in octets.split(|octet| *octet == b'\n') {
@@ -307,8 +307,8 @@ impl Rig {
             self.outstanding.is_some_and(|(_, kind)| kind == Kind::Tls(Leg::Backend));
         assert!(!shakes_hands, "octets within a handshake");
         if !encrypted && self.encrypted != TlsMode::Plain {
-            const WITHOUT_TLS: [&[u8]; 4] =
-                [b"S STARTTLS\r\n", b"C CAPABILITY\r\n", b"CAPA\r\n", b"STLS\r\n"];
+            const WITHOUT_TLS: [&[u8]; 5] =
+                [b"S STARTTLS\r\n", b"C CAPABILITY\r\n", b"CAPA\r\n", b"STLS\r\n", b"STARTTLS\r\n"];
             const PROXY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
             let harmless = WITHOUT_TLS.contains(&octets) || octets.starts_with(PROXY);
             assert!(harmless && !contains(octets, PASSWORD.as_bytes()), "said before TLS");
