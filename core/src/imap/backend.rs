@@ -495,7 +495,8 @@ impl Known {
 
 impl Verdict {
     /// What a NO means. Codes that speak of the account's backend and not of the credentials are
-    /// faults; a referral is not for clients to follow.
+    /// faults; a referral is not for clients to follow, nor a list from before login for them to
+    /// believe.
     fn of(reply: StatusText<'_>) -> Self {
         if reply.is("UNAVAILABLE") {
             return Self::Fault(AttemptFault::Temporary);
@@ -503,13 +504,14 @@ impl Verdict {
         if reply.is("SERVERBUG") || reply.is("PRIVACYREQUIRED") {
             return Self::Fault(AttemptFault::ServerBug);
         }
-        let mut line = match reply.code.filter(|_| !reply.is("REFERRAL")) {
-            Some(code) => [b"[", code, b"]"].concat(),
+        let code = reply.code.filter(|_| !reply.is("REFERRAL") && !reply.is("CAPABILITY"));
+        let mut line = match code {
+            None if reply.text.is_empty() => {
+                return Self::No(refusal_text(Refusal::Credentials).as_bytes().to_vec());
+            }
             None => b"[AUTHENTICATIONFAILED]".to_vec(),
+            Some(code) => [b"[", code, b"]"].concat(),
         };
-        if reply.text.is_empty() && reply.code.is_none() {
-            return Self::No(refusal_text(Refusal::Credentials).as_bytes().to_vec());
-        }
         line.push(b' ');
         line.extend_from_slice(reply.text);
         Self::No(line)

@@ -126,8 +126,9 @@ pub(crate) const fn is_astring_char(octet: u8) -> bool {
 pub(crate) struct Capabilities(Vec<u8>);
 
 impl Capabilities {
+    /// Cleaned, as it may be written into a line of ours.
     pub(crate) fn new(list: &[u8]) -> Self {
-        Self(list.to_vec())
+        Self(line::without_controls(list))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
