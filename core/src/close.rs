@@ -78,6 +78,8 @@ pub enum Reason {
     TooManyBadCommands,
     /// A line, literal or count past its limit, where the input's frame is lost.
     LimitExceeded,
+    /// No backend could be had for a client that is carried without a login.
+    Backend(AttemptFault),
     /// The client speaks HTTP.
     Http,
     /// An operator ended this session.
@@ -95,6 +97,7 @@ impl fmt::Display for Reason {
             Self::Tls(fault) => return write!(f, "tls/{fault}"),
             Self::Timeout(timer) => return write!(f, "timeout/{timer}"),
             Self::NotAllowed => "not-allowed",
+            Self::Backend(fault) => return write!(f, "backend/{fault}"),
             Self::TooManyConnections => "too-many-connections",
             Self::TooManyAttempts => "too-many-attempts",
             Self::TooManyBadCommands => "too-many-bad-commands",
@@ -128,6 +131,8 @@ pub enum State {
     Pop3(crate::pop3::State),
     /// Login at a ManageSieve backend.
     ManageSieve(crate::managesieve::State),
+    /// Login at a Submission backend.
+    Submission(crate::submission::State),
     /// Logged in: bytes pass.
     Relay,
 }
@@ -144,6 +149,7 @@ impl fmt::Display for State {
             Self::Imap(state) => state.fmt(f),
             Self::Pop3(state) => state.fmt(f),
             Self::ManageSieve(state) => state.fmt(f),
+            Self::Submission(state) => state.fmt(f),
             Self::Relay => f.write_str("relay"),
         }
     }

@@ -188,6 +188,30 @@ tls = "starttls"
 }
 
 #[test]
+fn a_submission_listener_tells_keywords_with_their_parameters() {
+    let text = extended(
+        r#"[destination.main.protocol.submission]
+port = 465
+tls = "implicit"
+[capabilities.submission]
+ehlo = ["SIZE 52428800", "X-A b=c", "8BITMIME"]
+sasl = ["PLAIN"]
+[listener.submission]
+protocol = "submission"
+bind = ["0.0.0.0:587"]
+tls = "starttls"
+banner = "at your service"
+"#,
+    );
+    let config = config(&text);
+    let [_, submission] = &config.listeners[..] else { panic!() };
+    assert_eq!(submission.protocol, Protocol::Submission);
+    assert_eq!(submission.advertise, ["SIZE 52428800", "X-A b=c", "8BITMIME"]);
+    assert_eq!(submission.mechanisms.len(), 1);
+    assert_eq!(submission.banner, "at your service");
+}
+
+#[test]
 fn a_destination_with_everything() {
     let pin = "0123456789abcdef".repeat(4);
     let config = config(&extended(&format!(
@@ -286,6 +310,31 @@ fn what_looks_like_a_clash_and_is_none() {
     ] {
         assert_eq!(warnings(&text), [""; 0], "{text}");
     }
+}
+
+#[test]
+fn a_carried_listener_knows_its_destination() {
+    let text = extended(
+        "smtp_passthrough_destination = \"mx\"\n\
+         [destination.mx]\nhost = \"mx.test\"\n\
+         [destination.mx.protocol.lmtp]\nport = 24\ntls = \"plain\"\n\
+         [listener.lmtp]\nprotocol = \"lmtp\"\nbind = [\"127.0.0.1:24\"]\ntls = \"plain\"\n",
+    );
+    let (config, warnings) = super::loaded(&text);
+    assert_eq!(warnings, [""; 0]);
+    let [imap, lmtp] = &config.listeners[..] else { panic!("two listeners") };
+    assert_eq!(imap.bridge, None);
+    assert_eq!(lmtp.bridge.as_ref().map(|it| it.name.as_str()), Some("mx"));
+    assert_eq!(config.routing.default_destination.name, "main");
+    let login = text + "sasl = [\"PLAIN\"]\nbanner = \"hello\"\n";
+    let (first, second) = ("sasl", "banner");
+    assert_eq!(
+        super::warnings(&login),
+        [(25, first), (26, second)].map(|(line, key)| format!(
+            "line {line}: listener.lmtp.{key}: has no effect, since lmtp is carried from the \
+             first byte; remove it"
+        ))
+    );
 }
 
 #[test]
