@@ -297,7 +297,7 @@ impl Rig {
 
     /// No password comes back, unless damage made it a command's tag, or the backend said it.
     fn judge_echo(&self, octets: &[u8]) {
-        if self.gossip {
+        if self.gossip || contains(octets, b"OK (TAG ") {
             return;
         }
         for line in octets.split(|octet| *octet == b'\n') {

@@ -536,17 +536,13 @@ fn what_managesieve_clients_are_told_before_login() {
     assert!(parse(&extended("[capabilities.managesieve]\nsieve = []\n")).is_ok());
     assert_eq!(
         told("implementation = \"\""),
-        [
-            "line 16: capabilities.managesieve.implementation: is empty; clients need a text; remove \
-          the key for the usual one"
-        ]
+        ["line 16: capabilities.managesieve.implementation: is empty; clients need a text; \
+             remove the key for the usual one"]
     );
     assert_eq!(
         told("sieve = \"auto\""),
-        [
-            "line 16: capabilities.managesieve.sieve: \"auto\" is documented but not built yet; list \
-          the capabilities"
-        ]
+        ["line 16: capabilities.managesieve.sieve: \"auto\" is documented but not built yet; \
+             list the capabilities"]
     );
 }
 
