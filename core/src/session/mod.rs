@@ -204,8 +204,8 @@ impl Session {
     }
 
     /// An outcome on one leg may let the other go on (a refusal, the client's next command), and
-    /// that one the first again: on it goes until nothing changes, for no event comes for bytes that
-    /// lie here already.
+    /// that one the first again: on it goes until nothing changes, for no event comes for bytes
+    /// that lie here already.
     fn feed_both(&mut self, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
         let standing = |phase: &Phase, inbox: &Inbox| {
             (mem::discriminant(phase), inbox.client.len(), inbox.backend.len())
@@ -556,8 +556,8 @@ impl Session {
     }
 }
 
-/// Takes octets off the front and leaves no copy of anything behind the end, where what moves to the
-/// front has stood: passwords come in here.
+/// Takes octets off the front and leaves no copy of anything behind the end, where what moves to
+/// the front has stood: passwords come in here.
 fn forget_front(bytes: &mut Vec<u8>, octets: usize) {
     bytes.copy_within(octets.., 0);
     let left = bytes.len() - octets;
