@@ -308,6 +308,8 @@ pub enum AttemptFault {
     ModeRefused,
     /// The destination does not serve this protocol.
     NoEndpoint,
+    /// Credentials would leave unencrypted, and the destination does not allow that.
+    PlaintextForbidden,
 }
 
 impl AttemptFault {
@@ -336,7 +338,8 @@ impl AttemptFault {
             | Self::NoWayToLogIn
             | Self::ServerBug
             | Self::ModeRefused
-            | Self::NoEndpoint => Refusal::Configuration,
+            | Self::NoEndpoint
+            | Self::PlaintextForbidden => Refusal::Configuration,
             Self::MechanismMissing => Refusal::Mechanism,
         }
     }
@@ -363,7 +366,8 @@ impl AttemptFault {
             | Self::CommandRejected
             | Self::ServerBug
             | Self::ModeRefused
-            | Self::NoEndpoint => false,
+            | Self::NoEndpoint
+            | Self::PlaintextForbidden => false,
         }
     }
 }
@@ -390,6 +394,7 @@ impl fmt::Display for AttemptFault {
             Self::ServerBug => "server-bug",
             Self::ModeRefused => "mode-refused",
             Self::NoEndpoint => "no-endpoint",
+            Self::PlaintextForbidden => "plaintext-forbidden",
         };
         f.write_str(word)
     }

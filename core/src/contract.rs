@@ -130,7 +130,8 @@ pub enum Event {
     Answer(Ticket, Answer),
     /// The instant of [`crate::Session::poll_timeout`] has come.
     Timeout,
-    /// The program shuts down: a login in flight may finish, nothing new begins.
+    /// The program shuts down: a login in flight may finish, nothing new begins. Told once more,
+    /// the time for that is over, and the session ends.
     Drain,
     /// An operator ends this session now.
     Kicked,

@@ -85,8 +85,16 @@ impl Session {
     pub(super) fn connect(&mut self, errand: Errand, now: Instant, out: &mut Outbox) {
         let protocol = self.listener.protocol;
         let dial = errand.dial();
-        if dial.destination.endpoint(protocol).is_none() {
+        let Some(endpoint) = dial.destination.endpoint(protocol) else {
             return self.fail_attempt(errand, AttemptFault::NoEndpoint, State::Connect, now, out);
+        };
+        // The configuration refuses such a destination; a router of somebody's own may not.
+        if endpoint.tls == TlsMode::Plain
+            && !dial.destination.allow_plaintext_auth
+            && protocol.bears_credentials()
+        {
+            let fault = AttemptFault::PlaintextForbidden;
+            return self.fail_attempt(errand, fault, State::Connect, now, out);
         }
         self.clock.arm(Timer::Backend, now, self.listener.backend_timeout);
         let destination = Arc::clone(&dial.destination);

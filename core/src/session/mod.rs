@@ -146,6 +146,10 @@ impl Session {
                 }
             }
             Event::Timeout => self.time_passed(now, out),
+            Event::Drain if self.draining => {
+                let refusal = Refusal::ShuttingDown;
+                self.send_away(refusal, By::Operator, Reason::Drain, now, out);
+            }
             Event::Drain => {
                 self.draining = true;
                 self.end_if_draining(now, out);
