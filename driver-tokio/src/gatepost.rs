@@ -89,7 +89,7 @@ impl Gatepost {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let listener = listener(Protocol::Imap, TlsMode::Plain).map_err(|_| "a listener")?;
+    /// let listener = listener(Protocol::Imap, TlsMode::Plain)?;
     /// let nowhere = |_: Request| async { Routing::Unavailable };
     /// let gatepost = Gatepost::builder(listener, nowhere).build()?;
     ///
@@ -103,7 +103,7 @@ impl Gatepost {
     /// client.write_all(b"a LOGOUT\r\n").await?;
     /// let mut heard = String::new();
     /// client.read_to_string(&mut heard).await?;
-    /// assert!(heard.ends_with("a OK Logout completed\r\n") || heard.contains("* BYE"));
+    /// assert!(heard.starts_with("* OK ") && heard.contains("\r\n* BYE "));
     /// drop(client);
     /// assert_eq!(session.await?.close.reason, Reason::Logout);
     /// # Ok(())

@@ -36,7 +36,6 @@ pub(crate) type BoxedStream = Box<dyn Stream>;
 /// A stream with its TLS, and what waits to be sent.
 pub(crate) struct Leg {
     layer: Layer,
-    encrypted: bool,
     /// What the stream has not taken.
     unsent: Vec<u8>,
     /// How much of it was taken.
@@ -87,7 +86,6 @@ impl Leg {
     pub(crate) fn new(stream: BoxedStream) -> Self {
         Self {
             layer: Layer::Open(stream),
-            encrypted: false,
             unsent: Vec::new(),
             taken: 0,
             dirty: false,
@@ -192,15 +190,13 @@ impl Leg {
         let Layer::Open(stream) = &mut self.layer else { return Poll::Pending };
         let before = buffer.filled().len();
         let read = ready!(Pin::new(stream).poll_read(context, buffer));
-        // TLS may have something to say about what it has read.
-        self.dirty |= self.encrypted;
+        // TLS, ours or somebody else's, may have something to say about what it has read.
+        self.dirty = true;
         Poll::Ready(match read {
             Ok(()) if buffer.filled().len() > before => Came::Octets,
             Ok(()) => self.ended(),
             // The end of a TLS stream without close_notify is an end all the same.
-            Err(error) if self.encrypted && error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.ended()
-            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.ended(),
             Err(error) => Came::Lost(self.lost(&error)),
         })
     }
@@ -240,7 +236,6 @@ impl Leg {
         };
         Poll::Ready(match outcome {
             Ok((facts, stream)) => {
-                self.encrypted = true;
                 self.layer = Layer::Open(stream);
                 Ok(facts)
             }

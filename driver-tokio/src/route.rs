@@ -38,7 +38,7 @@ use gatepost_core::{Peer, Query, Route, Routing, TlsFacts};
 ///     }
 /// }
 ///
-/// # fn build() -> Result<(), Vec<gatepost_tokio::config::Fault>> {
+/// # fn build() -> Result<(), gatepost_tokio::Unfit> {
 /// let old = destination("old.internal", 993, Protocol::Imap, TlsMode::Implicit)?;
 /// let new = destination("new.internal", 993, Protocol::Imap, TlsMode::Implicit)?;
 /// let router = ByDomain { old: Arc::new(old), new: Arc::new(new) };

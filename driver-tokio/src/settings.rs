@@ -3,6 +3,9 @@
 //! Invariant: what is not given is as the configuration has it by default, because it is the
 //! configuration's own reader that fills it in.
 
+use std::fmt;
+use std::sync::Arc;
+
 use gatepost_core::config::{
     Config, Destination, Fault, Forwarding, Listener, Protocol, TlsMode, parse,
 };
@@ -15,7 +18,7 @@ use gatepost_core::config::{
 ///
 /// use gatepost_tokio::config::{Protocol, TlsMode};
 ///
-/// # fn build() -> Result<(), Vec<gatepost_tokio::config::Fault>> {
+/// # fn build() -> Result<(), gatepost_tokio::Unfit> {
 /// let mut listener = gatepost_tokio::listener(Protocol::Imap, TlsMode::Implicit)?;
 /// listener.hostname = "mail.example.com".into();
 /// listener.bridge_idle = Duration::from_secs(60 * 60);
@@ -27,9 +30,9 @@ use gatepost_core::config::{
 /// # Errors
 ///
 /// What the configuration would report: the protocol has no dialogue yet.
-pub fn listener(protocol: Protocol, tls: TlsMode) -> Result<Listener, Vec<Fault>> {
+pub fn listener(protocol: Protocol, tls: TlsMode) -> Result<Listener, Unfit> {
     let mut config = sample(protocol, tls, protocol, TlsMode::Implicit)?;
-    config.listeners.pop().map(unshared).ok_or_else(Vec::new)
+    config.listeners.pop().map(unshared).ok_or_else(Unfit::default)
 }
 
 /// A destination with the defaults of the configuration, except that it is not told who the client
@@ -39,7 +42,7 @@ pub fn listener(protocol: Protocol, tls: TlsMode) -> Result<Listener, Vec<Fault>
 /// ```
 /// use gatepost_tokio::config::{Forwarding, Protocol, TlsMode};
 ///
-/// # fn build() -> Result<(), Vec<gatepost_tokio::config::Fault>> {
+/// # fn build() -> Result<(), gatepost_tokio::Unfit> {
 /// let backend =
 ///     gatepost_tokio::destination("imap1.internal", 993, Protocol::Imap, TlsMode::Implicit)?;
 /// assert_eq!(backend.endpoint(Protocol::Imap).unwrap().forwarding, Forwarding::None);
@@ -58,10 +61,10 @@ pub fn destination(
     port: u16,
     protocol: Protocol,
     tls: TlsMode,
-) -> Result<Destination, Vec<Fault>> {
+) -> Result<Destination, Unfit> {
     // Any protocol with a dialogue will do for the listener that a configuration must have.
     let mut config = sample(Protocol::Imap, TlsMode::Plain, protocol, tls)?;
-    let mut destination = config.destinations.pop().map(unshared).ok_or_else(Vec::new)?;
+    let mut destination = config.destinations.pop().map(unshared).ok_or_else(Unfit::default)?;
     host.clone_into(&mut destination.name);
     host.clone_into(&mut destination.host);
     destination.forwarding = Forwarding::None;
@@ -73,8 +76,21 @@ pub fn destination(
     Ok(destination)
 }
 
-fn unshared<T: Clone>(shared: std::sync::Arc<T>) -> T {
-    std::sync::Arc::unwrap_or_clone(shared)
+/// There can be no such listener or destination: what the configuration has against it.
+#[derive(Debug, Clone, Default)]
+pub struct Unfit(Vec<Fault>);
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no such listener or destination")?;
+        self.0.iter().try_for_each(|fault| write!(f, "; {fault}"))
+    }
+}
+
+impl std::error::Error for Unfit {}
+
+fn unshared<T: Clone>(shared: Arc<T>) -> T {
+    Arc::unwrap_or_clone(shared)
 }
 
 fn sample(
@@ -82,7 +98,7 @@ fn sample(
     tls: TlsMode,
     spoken: Protocol,
     spoken_tls: TlsMode,
-) -> Result<Config, Vec<Fault>> {
+) -> Result<Config, Unfit> {
     let both = if spoken == protocol { "" } else { protocol.name() };
     let second = if both.is_empty() {
         String::new()
@@ -101,7 +117,7 @@ fn sample(
         spoken.name(),
         name(spoken_tls),
     );
-    parse(&text).map(|(config, _)| config)
+    parse(&text).map(|(config, _)| config).map_err(Unfit)
 }
 
 const fn name(tls: TlsMode) -> &'static str {
@@ -138,7 +154,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_served_is_said() {
-        assert!(!listener(Protocol::Lmtp, TlsMode::Plain).unwrap_err().is_empty());
+        let unfit = listener(Protocol::Lmtp, TlsMode::Plain).unwrap_err();
+        assert!(unfit.to_string().contains("lmtp"), "{unfit}");
         assert!(destination("h.test", 7, Protocol::Smtp, TlsMode::StartTls).is_err());
     }
 }
