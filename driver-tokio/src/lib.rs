@@ -54,9 +54,9 @@
 //!
 //! A session that is idle after its login holds no buffer of this crate: it reads into the stack,
 //! and keeps only what the other side does not take. Measured on Linux over TCP, such a session
-//! takes about 3.5 KiB without TLS and 19 KiB with TLS on both legs (most of it is rustls' own), its
-//! task and tokio's part of two sockets counted, the kernel's not. The test `idle_memory` measures
-//! it anew.
+//! takes about 3.5 KiB without TLS and 19 KiB with TLS on both legs (most of it is rustls' own),
+//! its task and tokio's part of two sockets counted, the kernel's not. The test `idle_memory`
+//! measures it anew.
 //!
 //! # What is left to the program
 //!

@@ -104,7 +104,8 @@ async fn a_listener_returns_when_its_last_session_is_over() {
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn({
         let gatepost = gatepost.clone();
-        async move { gatepost.serve_listener(listener, async { stopped.await.unwrap_or(()) }).await }
+        let shutdown = async { stopped.await.unwrap_or(()) };
+        async move { gatepost.serve_listener(listener, shutdown).await }
     });
     let mut client = TcpStream::connect(address).await.unwrap();
     line(&mut client).await;
