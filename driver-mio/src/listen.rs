@@ -3,7 +3,7 @@
 //! Not here: what becomes of an accepted connection, see `worker/accept.rs`.
 //! Invariants: an address is first bound without SO_REUSEPORT, so that a second instance of the
 //! program is noticed, and only then shared among the workers; the port is never free in between.
-//! IPv6 sockets are V6ONLY, so that 0.0.0.0 and [::] can be bound on one port.
+//! IPv6 sockets are V6ONLY, so that `0.0.0.0` and `[::]` can be bound on one port.
 //! Read next: `server/mod.rs`, which binds everything before a worker starts.
 
 use std::io;

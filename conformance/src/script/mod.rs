@@ -1,7 +1,7 @@
 //! Byte scripts: one timeline of a session as text, and the runners that play it.
 //!
 //! A script says what comes in and every byte and step that must come out; the grammar stands in
-//! `conformance/scripts/README.md`. [`Script`] is one that was read, [`core_run`] plays it on the
+//! `conformance/scripts/README.md`. [`timeline`] is one that was read, [`core_run`] plays it on the
 //! core alone, at every cut of its input. A runner prints what came out as [`Emission`]s, and
 //! `compare` judges them; nothing else does.
 //!

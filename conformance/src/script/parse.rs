@@ -149,8 +149,12 @@ fn skip(text: &str) -> Result<Skip, String> {
     let place = match place {
         "core" => Place::Core,
         "mio" => Place::Mio,
+        "tokio" => Place::Tokio,
         "threads" => Place::Threads,
-        _ => return Err(format!("{place:?} is no place where scripts run: core, mio, threads")),
+        _ => {
+            let places = "core, mio, tokio, threads";
+            return Err(format!("{place:?} is no place where scripts run: {places}"));
+        }
     };
     Ok(Skip { place, reason: reason.into() })
 }

@@ -58,6 +58,8 @@ pub enum Place {
     Core,
     /// The mio server over loopback sockets.
     Mio,
+    /// The tokio library over loopback sockets.
+    Tokio,
     /// A driver with a thread a session over loopback sockets.
     Threads,
 }

@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use gatepost_core::config::{Listener, LogFormat};
+use gatepost_core::config::{Listener, LogFormat, Protocol};
 use gatepost_core::{Instant, Seed};
 use mio::{Poll, Waker};
 
@@ -88,6 +88,9 @@ pub struct Held {
     pub pipes: usize,
 }
 
+/// What destinations announced last, by name and protocol.
+type Remembered = HashMap<(String, Protocol), Arc<[u8]>>;
+
 /// What all workers share.
 pub(crate) struct Shared {
     epoch: std::time::Instant,
@@ -96,7 +99,7 @@ pub(crate) struct Shared {
     limits: Vec<Arc<Limits>>,
     pub(crate) rig: Rig,
     pub(crate) control: Control,
-    remembered: RwLock<HashMap<String, Arc<[u8]>>>,
+    remembered: RwLock<Remembered>,
     warned: RwLock<Vec<String>>,
     random: RandomState,
     sessions: AtomicU64,
@@ -282,25 +285,25 @@ impl Shared {
     }
 
     /// The capabilities that a destination announced last.
-    pub(crate) fn remembered(&self, destination: &str) -> Option<Arc<[u8]>> {
+    pub(crate) fn remembered(&self, destination: &str, protocol: Protocol) -> Option<Arc<[u8]>> {
         if let Some(remembered) = &self.rig.remembered {
             return Some(Arc::clone(remembered));
         }
         self.remembered
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(destination)
+            .get(&(destination.to_owned(), protocol))
             .map(Arc::clone)
     }
 
-    pub(crate) fn remember(&self, destination: &str, capabilities: Arc<[u8]>) {
+    pub(crate) fn remember(&self, destination: &str, protocol: Protocol, capabilities: Arc<[u8]>) {
         if self.rig.forgets || self.rig.remembered.is_some() {
             return;
         }
         self.remembered
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(destination.to_owned(), capabilities);
+            .insert((destination.to_owned(), protocol), capabilities);
     }
 
     /// Whether this is the first warning about a destination.

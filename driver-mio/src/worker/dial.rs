@@ -11,7 +11,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use gatepost_core::config::Destination;
+use gatepost_core::config::{self, Destination};
 use gatepost_core::{BackendFacts, ConnectFault, Leg as Side};
 use mio::net::TcpStream;
 use rustix::io::Errno;
@@ -60,6 +60,7 @@ impl Dial {
 
     /// Looks whether the connection stands, and tries the next address if it failed.
     pub(crate) fn look(&mut self, body: &mut Body, resources: &mut Resources) -> Dialled {
+        let protocol = body.record.listener.protocol;
         let Some(wire) = &mut body.wires.backend else {
             return Dialled::Failed(ConnectFault::Io);
         };
@@ -68,7 +69,7 @@ impl Dial {
             Some(Ok(())) => {
                 wire.connecting = false;
                 match wire.leg.socket().local_addr() {
-                    Ok(local) => Dialled::Connected(self.facts(local, resources)),
+                    Ok(local) => Dialled::Connected(self.facts(local, protocol, resources)),
                     Err(error) => self.go_on(&error, body, resources),
                 }
             }
@@ -119,8 +120,13 @@ impl Dial {
         Ok(())
     }
 
-    fn facts(&self, local: SocketAddr, resources: &Resources) -> BackendFacts {
-        let remembered = resources.shared.remembered(&self.destination.name);
+    fn facts(
+        &self,
+        local: SocketAddr,
+        protocol: config::Protocol,
+        resources: &Resources,
+    ) -> BackendFacts {
+        let remembered = resources.shared.remembered(&self.destination.name, protocol);
         BackendFacts { address: self.current, local, remembered }
     }
 }

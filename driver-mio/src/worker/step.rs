@@ -138,7 +138,7 @@ fn take_note(note: Note, body: &mut Body, resources: &Resources) {
             }
         }
         Note::Learned { destination, capabilities } => {
-            shared.remember(&destination.name, capabilities);
+            shared.remember(&destination.name, record.listener.protocol, capabilities);
         }
     }
 }

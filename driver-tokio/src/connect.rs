@@ -1,0 +1,221 @@
+//! Connections to backends: the embedder's own, or TCP with name resolution.
+//!
+//! Not here: TLS, which the session puts on top, and how long an attempt may take, which the core
+//! knows. Invariant: a repeated attempt of one login begins at another address than the one
+//! before, so that a host that answers nothing does not eat every attempt.
+//! Read next: `dialogue.rs`, which asks for connections.
+
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gatepost_core::config::Destination;
+use gatepost_core::{ConnectFault, Target};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+
+use crate::leg::BoxedStream;
+use crate::route::Boxed;
+
+/// Connects to backends.
+///
+/// The stream may be anything; with in-memory ones a test needs no socket:
+///
+/// ```
+/// use gatepost_tokio::{ConnectFault, Connected, Connector, Target};
+/// use tokio::io::DuplexStream;
+/// use tokio::sync::mpsc;
+///
+/// /// Gives the far end of every connection to whoever plays the backend.
+/// struct InMemory(mpsc::Sender<DuplexStream>);
+///
+/// impl Connector for InMemory {
+///     type Stream = DuplexStream;
+///
+///     async fn connect(&self, _: Target) -> Result<Connected<DuplexStream>, ConnectFault> {
+///         let (near, far) = tokio::io::duplex(4096);
+///         self.0.send(far).await.map_err(|_| ConnectFault::Refused)?;
+///         Ok(Connected::new(near, ([192, 0, 2, 1], 143).into(), ([192, 0, 2, 2], 0).into()))
+///     }
+/// }
+/// ```
+///
+/// The future is dropped when the attempt's time is over or its session ends, at any of its
+/// awaits.
+pub trait Connector: Send + Sync + 'static {
+    /// What comes of it.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// Makes one connection to [`Target::destination`], at the port that its endpoint for
+    /// [`Target::protocol`] names. [`Target::tried`] says how many attempts of this login failed.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none; the core decides whether to try again.
+    fn connect(
+        &self,
+        target: Target,
+    ) -> impl Future<Output = Result<Connected<Self::Stream>, ConnectFault>> + Send;
+}
+
+/// A connection to a backend.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Connected<S> {
+    /// The connection, before any TLS.
+    pub stream: S,
+    /// The backend's address; it may stand in logs.
+    pub address: SocketAddr,
+    /// Our address on that connection.
+    pub local: SocketAddr,
+    /// What the destination announced to an earlier login, where the connector knows it; otherwise
+    /// what this [`crate::Gatepost`] remembers counts.
+    pub remembered: Option<Arc<[u8]>>,
+}
+
+impl<S> Connected<S> {
+    /// A connection with its two addresses.
+    pub const fn new(stream: S, address: SocketAddr, local: SocketAddr) -> Self {
+        Self { stream, address, local, remembered: None }
+    }
+}
+
+/// TCP, with the system's name resolution: every address of the host is tried in turn, from the
+/// destination's `source_ips` where it has some.
+#[derive(Debug, Default)]
+pub struct TcpConnector {
+    turn: AtomicUsize,
+}
+
+impl TcpConnector {
+    /// The default connector.
+    pub const fn new() -> Self {
+        Self { turn: AtomicUsize::new(0) }
+    }
+
+    async fn reach(&self, at: SocketAddr, destination: &Destination) -> io::Result<TcpStream> {
+        let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_nodelay(true)?;
+        socket.set_keepalive(true)?;
+        if let Some(source) = self.source(at, destination)? {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        socket.connect(at).await
+    }
+
+    /// The source address whose turn it is, of the family that reaches the address.
+    fn source(&self, at: SocketAddr, destination: &Destination) -> io::Result<Option<IpAddr>> {
+        if destination.source_ips.is_empty() {
+            return Ok(None);
+        }
+        let sources = destination.source_ips.iter();
+        let fitting: Vec<_> = sources.filter(|it| it.is_ipv4() == at.is_ipv4()).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        match fitting.get(turn % fitting.len().max(1)) {
+            Some(source) => Ok(Some(**source)),
+            None => Err(ErrorKind::NetworkUnreachable.into()),
+        }
+    }
+}
+
+impl Connector for TcpConnector {
+    type Stream = TcpStream;
+
+    async fn connect(&self, target: Target) -> Result<Connected<TcpStream>, ConnectFault> {
+        let Target { destination, protocol, tried } = target;
+        let endpoint = destination.endpoint(protocol).ok_or(ConnectFault::NoAddress)?;
+        let found = lookup_host((destination.host.as_str(), endpoint.port)).await;
+        let mut addresses: Vec<_> = found.map_err(|_| ConnectFault::NoAddress)?.collect();
+        let count = addresses.len().max(1);
+        addresses.rotate_left(usize::try_from(tried).unwrap_or(0) % count);
+        let mut fault = ConnectFault::NoAddress;
+        for address in addresses {
+            let reached = self.reach(address, &destination).await;
+            match reached.and_then(|stream| Ok((stream.local_addr()?, stream))) {
+                Ok((local, stream)) => return Ok(Connected::new(stream, address, local)),
+                Err(error) => fault = connect_fault(&error),
+            }
+        }
+        Err(fault)
+    }
+}
+
+/// Too many open files, of this process and of the system, on every Unix.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
+fn connect_fault(error: &io::Error) -> ConnectFault {
+    let kind = error.kind();
+    if kind == ErrorKind::ConnectionRefused {
+        ConnectFault::Refused
+    } else if matches!(
+        kind,
+        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::NetworkDown
+    ) {
+        ConnectFault::Unreachable
+    } else if kind == ErrorKind::TimedOut {
+        ConnectFault::TimedOut
+    } else if matches!(kind, ErrorKind::AddrNotAvailable | ErrorKind::OutOfMemory)
+        || cfg!(unix) && matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+    {
+        // A lack of ports is reported as an address that is not available.
+        ConnectFault::Exhausted
+    } else {
+        ConnectFault::Io
+    }
+}
+
+/// A connector of whatever type.
+pub(crate) trait AnyConnector: Send + Sync {
+    fn connect(
+        self: Arc<Self>,
+        target: Target,
+    ) -> Boxed<Result<Connected<BoxedStream>, ConnectFault>>;
+}
+
+impl<C: Connector> AnyConnector for C {
+    fn connect(
+        self: Arc<Self>,
+        target: Target,
+    ) -> Boxed<Result<Connected<BoxedStream>, ConnectFault>> {
+        Box::pin(async move {
+            let Connected { stream, address, local, remembered } =
+                Connector::connect(&*self, target).await?;
+            let stream: BoxedStream = Box::new(stream);
+            Ok(Connected { stream, address, local, remembered })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use gatepost_core::config::{Protocol, TlsMode};
+
+    use super::*;
+    use crate::settings::destination;
+
+    #[test]
+    fn faults_have_their_classes() {
+        let fault = |kind: ErrorKind| connect_fault(&io::Error::from(kind));
+        assert_eq!(fault(ErrorKind::ConnectionRefused), ConnectFault::Refused);
+        assert_eq!(fault(ErrorKind::HostUnreachable), ConnectFault::Unreachable);
+        assert_eq!(fault(ErrorKind::AddrNotAvailable), ConnectFault::Exhausted);
+        assert_eq!(fault(ErrorKind::TimedOut), ConnectFault::TimedOut);
+        assert_eq!(fault(ErrorKind::PermissionDenied), ConnectFault::Io);
+    }
+
+    #[test]
+    fn source_addresses_take_turns_and_are_never_left_out() {
+        let mut backend = destination("host", 143, Protocol::Imap, TlsMode::Plain).unwrap();
+        backend.source_ips = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap()).to_vec();
+        let connector = TcpConnector::new();
+        let from = |at: &str| connector.source(at.parse().unwrap(), &backend);
+        let (one, two) = (from("198.51.100.1:1").unwrap(), from("198.51.100.1:1").unwrap());
+        assert!(one != two && one.is_some() && two.is_some());
+        assert!(from("[2001:db8::1]:1").is_err(), "not from the system's choice");
+    }
+}

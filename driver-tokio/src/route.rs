@@ -1,0 +1,199 @@
+//! Where accounts live: the embedder's answer, or the core's file map.
+//!
+//! Not here: normalisation of names; the core has done it by the listener's settings before
+//! anybody is asked. Read next: `connect.rs`, which goes where a route leads.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use gatepost_core::config::{Destination, Listener};
+use gatepost_core::route::table::FileMap;
+use gatepost_core::{Peer, Query, Route, Routing, TlsFacts};
+
+/// Says where an account lives.
+///
+/// Implemented for closures that give a future, and by [`FileRouter`] for the core's file map.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use gatepost_tokio::config::{Destination, Protocol, TlsMode};
+/// use gatepost_tokio::{Request, Router, Routing, destination, to};
+///
+/// /// Accounts of one domain live on a server of their own.
+/// struct ByDomain {
+///     old: Arc<Destination>,
+///     new: Arc<Destination>,
+/// }
+///
+/// impl Router for ByDomain {
+///     async fn route(&self, request: Request) -> Routing {
+///         match request.query.identifier {
+///             Some(account) if account.ends_with(b"@new.example") => to(&self.new),
+///             Some(_) => to(&self.old),
+///             None => Routing::Unavailable,
+///         }
+///     }
+/// }
+///
+/// # fn build() -> Result<(), gatepost_tokio::Unfit> {
+/// let old = destination("old.internal", 993, Protocol::Imap, TlsMode::Implicit)?;
+/// let new = destination("new.internal", 993, Protocol::Imap, TlsMode::Implicit)?;
+/// let router = ByDomain { old: Arc::new(old), new: Arc::new(new) };
+/// # let _ = router;
+/// # Ok(())
+/// # }
+/// # build().unwrap();
+/// ```
+///
+/// The answer is awaited for as long as the listener's `lookup_timeout`; after that the client
+/// hears of an outage. The future is dropped when its session ends or asks anew, at any of its
+/// awaits.
+pub trait Router: Send + Sync + 'static {
+    /// Answers one query. [`Routing::Unavailable`] stands for an outage: nobody could be asked.
+    fn route(&self, request: Request) -> impl Future<Output = Routing> + Send;
+}
+
+impl<F, Fut> Router for F
+where
+    F: Fn(Request) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Routing> + Send,
+{
+    fn route(&self, request: Request) -> impl Future<Output = Routing> + Send {
+        self(request)
+    }
+}
+
+/// A query, and what is known of the client that makes it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Request {
+    /// Account, protocol, mechanism and the client's address.
+    pub query: Query,
+    /// Both ends of the client's connection.
+    pub peer: Peer,
+    /// What TLS with the client agreed on; none: it speaks plaintext.
+    pub tls: Option<TlsFacts>,
+    /// Where the client connected.
+    pub listener: Arc<Listener>,
+}
+
+/// The answer that an account lives there.
+pub fn to(destination: &Arc<Destination>) -> Routing {
+    Routing::Found(Route { destination: Arc::clone(destination) })
+}
+
+/// Routes by the core's file map, and by a default for whom it does not know.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use gatepost_tokio::config::{Normalize, Protocol, TlsMode};
+/// use gatepost_tokio::{FileMap, FileRouter, destination};
+///
+/// # fn build() -> Result<(), Box<dyn std::error::Error>> {
+/// # let at = |host| destination(host, 993, Protocol::Imap, TlsMode::Implicit).unwrap();
+/// let mut old = at("old.internal");
+/// old.name = "old".into();
+/// let mut new = at("new.internal");
+/// new.name = "new".into();
+/// let destinations = vec![Arc::new(old), Arc::new(new)];
+///
+/// let text = b"alice@example.com new\nbob@example.com old\n";
+/// let map = FileMap::parse(text, &["old", "new"], Normalize::Lowercase).map_err(|fault| {
+///     fault.to_string()
+/// })?;
+/// let router = FileRouter::new(map, destinations).default_to("old");
+/// # let _ = router;
+/// # Ok(())
+/// # }
+/// # build().unwrap();
+/// ```
+#[derive(Debug)]
+pub struct FileRouter {
+    map: FileMap,
+    destinations: Vec<Arc<Destination>>,
+    default: Option<Arc<Destination>>,
+}
+
+impl FileRouter {
+    /// A router by a map that was parsed with the names of these destinations, in this order.
+    pub const fn new(map: FileMap, destinations: Vec<Arc<Destination>>) -> Self {
+        Self { map, destinations, default: None }
+    }
+
+    /// Sends those that the map does not know to the destination of that name. Without it, or if
+    /// there is no such destination, they hear of an outage.
+    #[must_use]
+    pub fn default_to(mut self, name: &str) -> Self {
+        self.default = self.destinations.iter().find(|known| known.name == name).cloned();
+        self
+    }
+
+    fn find(&self, account: Option<&[u8]>) -> Routing {
+        let found = account.and_then(|account| self.map.find(account));
+        let found = found.and_then(|position| self.destinations.get(position));
+        found.or(self.default.as_ref()).map_or(Routing::Unavailable, to)
+    }
+}
+
+impl Router for FileRouter {
+    async fn route(&self, request: Request) -> Routing {
+        self.find(request.query.identifier.as_deref())
+    }
+}
+
+/// A future that somebody waits for.
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A router of whatever type.
+pub(crate) trait AnyRouter: Send + Sync {
+    fn route(self: Arc<Self>, request: Request) -> Boxed<Routing>;
+}
+
+impl<R: Router> AnyRouter for R {
+    fn route(self: Arc<Self>, request: Request) -> Boxed<Routing> {
+        Box::pin(async move { Router::route(&*self, request).await })
+    }
+}
+
+impl fmt::Debug for dyn AnyRouter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Router")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use gatepost_core::config::{Normalize, Protocol, TlsMode};
+
+    use super::*;
+    use crate::settings::destination;
+
+    fn name(routing: Routing) -> Option<String> {
+        match routing {
+            Routing::Found(route) => Some(route.destination.name.clone()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_file_map_knows_its_accounts_and_the_default_the_others() {
+        let at = |name: &str| {
+            let mut it = destination("host", 143, Protocol::Imap, TlsMode::Plain).unwrap();
+            it.name = name.into();
+            Arc::new(it)
+        };
+        let map = || FileMap::parse(b"a two\n", &["one", "two"], Normalize::None).unwrap();
+        let router = FileRouter::new(map(), vec![at("one"), at("two")]);
+        assert_eq!(name(router.find(Some(b"a"))).as_deref(), Some("two"));
+        assert_eq!(name(router.find(Some(b"b"))), None);
+        let router = router.default_to("one");
+        assert_eq!(name(router.find(Some(b"b"))).as_deref(), Some("one"));
+        assert_eq!(name(router.find(None)).as_deref(), Some("one"));
+    }
+}
