@@ -126,6 +126,8 @@ pub enum State {
     Imap(crate::imap::State),
     /// Login at a POP3 backend.
     Pop3(crate::pop3::State),
+    /// Login at a ManageSieve backend.
+    ManageSieve(crate::managesieve::State),
     /// Logged in: bytes pass.
     Relay,
 }
@@ -141,6 +143,7 @@ impl fmt::Display for State {
             Self::BackendTls => f.write_str("tls"),
             Self::Imap(state) => state.fmt(f),
             Self::Pop3(state) => state.fmt(f),
+            Self::ManageSieve(state) => state.fmt(f),
             Self::Relay => f.write_str("relay"),
         }
     }

@@ -170,6 +170,12 @@ impl Turn {
         }
     }
 
+    /// Takes something that is no message at all.
+    pub(crate) fn reject(&mut self, why: Rejection) -> Taken {
+        let turn = mem::replace(self, Self::Command);
+        Taken::Rejected { why, relayed: matches!(turn, Self::Challenged) }
+    }
+
     fn go_on(&mut self, mut exchange: Exchange, decoded: Secret) -> Taken {
         match exchange.receive(decoded) {
             Ok(Progress::Complete(login)) => {

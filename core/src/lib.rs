@@ -6,8 +6,8 @@
 //! shows the same behaviour because there is only this one.
 //!
 //! Read [`contract`] first: the events, the steps and the rules between core and driver. Then
-//! [`session`], which introduces the two automata of a protocol to each other; [`imap`] and
-//! [`pop3`] for such pairs; [`relay`] for what is left to decide once a client is logged in.
+//! [`session`], which introduces the two automata of a protocol to each other; [`imap`], [`pop3`]
+//! and [`managesieve`] for such pairs; [`relay`] for what is left to decide once a client is logged in.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,8 @@ mod forward;
 mod handshake;
 pub mod imap;
 pub mod line;
+mod literal;
+pub mod managesieve;
 pub mod pop3;
 mod protocol;
 pub mod relay;

@@ -16,13 +16,14 @@ use crate::config::{Listener, Protocol};
 use crate::handshake::Settings;
 use crate::sasl::Login;
 use crate::secret::Secret;
-use crate::{imap, pop3};
+use crate::{imap, managesieve, pop3};
 
 /// The client's side of a login.
 #[derive(Debug)]
 pub(crate) enum Frontend {
     Imap(imap::frontend::Frontend),
     Pop3(pop3::frontend::Frontend),
+    ManageSieve(managesieve::frontend::Frontend),
 }
 
 /// The backend's side of a login.
@@ -30,6 +31,7 @@ pub(crate) enum Frontend {
 pub(crate) enum Backend {
     Imap(imap::backend::Backend),
     Pop3(pop3::backend::Backend),
+    ManageSieve(managesieve::backend::Backend),
 }
 
 /// What a backend said when it accepted a login.
@@ -37,6 +39,7 @@ pub(crate) enum Backend {
 pub(crate) enum Welcome {
     Imap(imap::Welcome),
     Pop3(pop3::Welcome),
+    ManageSieve(managesieve::Welcome),
 }
 
 impl Frontend {
@@ -49,10 +52,12 @@ impl Frontend {
         match listener.protocol {
             Protocol::Imap => Self::Imap(imap::frontend::Frontend::new(listener)),
             Protocol::Pop3 => Self::Pop3(pop3::frontend::Frontend::new(listener)),
-            protocol @ (Protocol::ManageSieve
-            | Protocol::Submission
-            | Protocol::Smtp
-            | Protocol::Lmtp) => panic!("no dialogue is built for {}", protocol.name()),
+            Protocol::ManageSieve => {
+                Self::ManageSieve(managesieve::frontend::Frontend::new(listener))
+            }
+            protocol @ (Protocol::Submission | Protocol::Smtp | Protocol::Lmtp) => {
+                panic!("no dialogue is built for {}", protocol.name())
+            }
         }
     }
 
@@ -67,6 +72,9 @@ impl Frontend {
                 let modes = frontend.modes().clone();
                 Backend::Pop3(pop3::backend::Backend::new(login, settings, modes))
             }
+            Self::ManageSieve(_) => {
+                Backend::ManageSieve(managesieve::backend::Backend::new(login, settings))
+            }
         }
     }
 
@@ -75,6 +83,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.greet(out),
             Self::Pop3(frontend) => frontend.greet(out),
+            Self::ManageSieve(frontend) => frontend.greet(out),
         }
     }
 
@@ -83,6 +92,15 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.tls_up(),
             Self::Pop3(frontend) => frontend.tls_up(),
+            Self::ManageSieve(frontend) => frontend.tls_up(),
+        }
+    }
+
+    /// What the protocol says unasked once TLS is up that the client began by command.
+    pub(crate) fn greet_again(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Imap(_) | Self::Pop3(_) => {}
+            Self::ManageSieve(frontend) => frontend.greet(out),
         }
     }
 
@@ -91,6 +109,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.allowance(),
             Self::Pop3(frontend) => frontend.allowance(),
+            Self::ManageSieve(frontend) => frontend.allowance(),
         }
     }
 
@@ -99,6 +118,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.advance(input, out),
             Self::Pop3(frontend) => frontend.advance(input, out),
+            Self::ManageSieve(frontend) => frontend.advance(input, out),
         }
     }
 
@@ -107,6 +127,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.challenge(challenge, out),
             Self::Pop3(frontend) => frontend.challenge(challenge, out),
+            Self::ManageSieve(frontend) => frontend.challenge(challenge, out),
         }
     }
 
@@ -121,6 +142,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.refuse(refusal, passed_on, out),
             Self::Pop3(frontend) => frontend.refuse(refusal, passed_on, out),
+            Self::ManageSieve(frontend) => frontend.refuse(refusal, passed_on, out),
         }
     }
 
@@ -129,7 +151,10 @@ impl Frontend {
         match (self, welcome) {
             (Self::Imap(frontend), Welcome::Imap(welcome)) => frontend.accept(welcome, out),
             (Self::Pop3(frontend), Welcome::Pop3(welcome)) => frontend.accept(welcome, out),
-            (Self::Imap(_) | Self::Pop3(_), _) => {
+            (Self::ManageSieve(frontend), Welcome::ManageSieve(welcome)) => {
+                frontend.accept(welcome, out);
+            }
+            (Self::Imap(_) | Self::Pop3(_) | Self::ManageSieve(_), _) => {
                 debug_assert!(false, "a backend is made by the frontend of its own protocol");
             }
         }
@@ -139,7 +164,7 @@ impl Frontend {
     pub(crate) const fn shows_life(&self) -> bool {
         match self {
             Self::Imap(_) => true,
-            Self::Pop3(_) => false,
+            Self::Pop3(_) | Self::ManageSieve(_) => false,
         }
     }
 
@@ -147,7 +172,9 @@ impl Frontend {
     pub(crate) fn working(&self, out: &mut Vec<u8>) {
         match self {
             Self::Imap(frontend) => frontend.working(out),
-            Self::Pop3(_) => debug_assert!(false, "there is no word for it"),
+            Self::Pop3(_) | Self::ManageSieve(_) => {
+                debug_assert!(false, "there is no word for it");
+            }
         }
     }
 
@@ -156,6 +183,7 @@ impl Frontend {
         match self {
             Self::Imap(frontend) => frontend.goodbye(refusal, out),
             Self::Pop3(frontend) => frontend.goodbye(refusal, out),
+            Self::ManageSieve(frontend) => frontend.goodbye(refusal, out),
         }
     }
 }
@@ -166,6 +194,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => State::Imap(backend.state()),
             Self::Pop3(backend) => State::Pop3(backend.state()),
+            Self::ManageSieve(backend) => State::ManageSieve(backend.state()),
         }
     }
 
@@ -174,6 +203,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.credentials_sent(),
             Self::Pop3(backend) => backend.credentials_sent(),
+            Self::ManageSieve(backend) => backend.credentials_sent(),
         }
     }
 
@@ -182,6 +212,8 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.learned(),
             Self::Pop3(backend) => backend.learned(),
+            // What there is comes unasked, so there is nothing to remember.
+            Self::ManageSieve(_) => None,
         }
     }
 
@@ -190,6 +222,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.left_out_identity(),
             Self::Pop3(backend) => backend.left_out_identity(),
+            Self::ManageSieve(backend) => backend.left_out_identity(),
         }
     }
 
@@ -198,6 +231,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.tls_up(out),
             Self::Pop3(backend) => backend.tls_up(out),
+            Self::ManageSieve(backend) => backend.tls_up(),
         }
     }
 
@@ -206,6 +240,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.respond(response, out),
             Self::Pop3(backend) => backend.respond(response, out),
+            Self::ManageSieve(backend) => backend.respond(response, out),
         }
     }
 
@@ -218,6 +253,7 @@ impl Backend {
         match self {
             Self::Imap(backend) => backend.advance(input, out).map(Welcome::Imap),
             Self::Pop3(backend) => backend.advance(input, out).map(Welcome::Pop3),
+            Self::ManageSieve(backend) => backend.advance(input, out).map(Welcome::ManageSieve),
         }
     }
 }

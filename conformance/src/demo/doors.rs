@@ -17,8 +17,8 @@ use crate::backend::{Backend, Protocol};
 /// Whether the server in front carries a protocol.
 fn is_served(protocol: Protocol) -> bool {
     match protocol {
-        Protocol::Imap => true,
-        Protocol::Pop3 | Protocol::ManageSieve | Protocol::Submission => false,
+        Protocol::Imap | Protocol::Pop3 | Protocol::ManageSieve => true,
+        Protocol::Submission => false,
     }
 }
 

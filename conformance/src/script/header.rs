@@ -45,6 +45,7 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
             .take("advertise", |text| list(text, " ", text_of))?
             .unwrap_or_else(|| advertised(protocol)),
         banner: keys.take("banner", text_of)?.unwrap_or("ready".into()),
+        implementation: keys.take("implementation", text_of)?.unwrap_or("Gatepost".into()),
         certificates: if tls == TlsMode::Plain { Vec::new() } else { vec!["script".into()] },
         min_version: TlsVersion::V1_2,
         normalize: keys.take("normalize", normalize)?.unwrap_or(Normalize::None),
@@ -65,7 +66,8 @@ fn advertised(protocol: Protocol) -> Vec<String> {
     let tokens: &[&str] = match protocol {
         Protocol::Imap => &["IMAP4rev1", "SASL-IR", "LITERAL+"],
         Protocol::Pop3 => &["TOP", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UIDL"],
-        Protocol::ManageSieve | Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => &[],
+        Protocol::ManageSieve => &["fileinto", "vacation"],
+        Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => &[],
     };
     tokens.iter().map(|token| String::from(*token)).collect()
 }

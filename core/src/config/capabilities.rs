@@ -3,7 +3,8 @@
 //! Not here: when a capability is told; the frontends put mechanisms, `STARTTLS` and its like to
 //! the list, by the state of the connection.
 //! Invariants: no text holds a control character; every capability of IMAP is an atom of RFC 9051
-//! §9, every one of POP3 a tag with arguments of RFC 2449 §3; so all can be sent as they are.
+//! §9, every one of POP3 a tag with arguments of RFC 2449 §3, every Sieve extension a word that may
+//! be quoted; so all can be sent as they are.
 //! Read next: `listener`, which may override these.
 
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
@@ -18,6 +19,7 @@ use crate::sasl::Mechanism;
 pub(super) struct ByProtocol {
     imap: Capabilities,
     pop3: Capabilities,
+    managesieve: Capabilities,
 }
 
 /// What the listeners of a protocol tell and accept, unless their own tables say otherwise.
@@ -26,12 +28,36 @@ pub(super) struct Capabilities {
     pub(super) mechanisms: Vec<Mechanism>,
     pub(super) cleartext_without_tls: bool,
     pub(super) banner: String,
+    pub(super) implementation: String,
 }
 
 const IMAP_ADVERTISE: [&str; 7] =
     ["IMAP4rev2", "IMAP4rev1", "SASL-IR", "LITERAL+", "ENABLE", "ID", "UTF8=ACCEPT"];
 const POP3_ADVERTISE: [&str; 5] = ["TOP", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UIDL"];
+/// What is common among servers, less what needs more words of theirs (enotify).
+const SIEVE: [&str; 19] = [
+    "body",
+    "comparator-i;ascii-numeric",
+    "copy",
+    "date",
+    "encoded-character",
+    "envelope",
+    "environment",
+    "fileinto",
+    "ihave",
+    "imap4flags",
+    "include",
+    "index",
+    "mailbox",
+    "regex",
+    "reject",
+    "relational",
+    "subaddress",
+    "vacation",
+    "variables",
+];
 const BANNER: &str = "Gatepost ready.";
+const IMPLEMENTATION: &str = "Gatepost";
 const MECHANISMS: [Mechanism; 3] = [Mechanism::Plain, Mechanism::OAuthBearer, Mechanism::XOAuth2];
 
 /// Octets of a text that is sent to clients, so that its line stays within any client's limit.
@@ -41,8 +67,9 @@ const CAPABILITY_OCTETS_MAX: usize = 64;
 
 pub(super) fn read(section: &Section<'_>) -> ByProtocol {
     ByProtocol {
-        imap: read_one(&section.section("imap"), &IMAP_ADVERTISE, advertise_imap),
-        pop3: read_one(&section.section("pop3"), &POP3_ADVERTISE, advertise_pop3),
+        imap: read_one(&section.section("imap"), "advertise", &IMAP_ADVERTISE, advertise_imap),
+        pop3: read_one(&section.section("pop3"), "advertise", &POP3_ADVERTISE, advertise_pop3),
+        managesieve: read_managesieve(&section.section("managesieve")),
     }
 }
 
@@ -51,26 +78,32 @@ impl ByProtocol {
     pub(super) const fn of(&self, protocol: Protocol) -> &Capabilities {
         match protocol {
             Protocol::Pop3 => &self.pop3,
-            Protocol::Imap
-            | Protocol::ManageSieve
-            | Protocol::Submission
-            | Protocol::Smtp
-            | Protocol::Lmtp => &self.imap,
+            Protocol::ManageSieve => &self.managesieve,
+            Protocol::Imap | Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => &self.imap,
         }
     }
 }
 
+fn read_managesieve(section: &Section<'_>) -> Capabilities {
+    let told = read_one(section, "sieve", &SIEVE, |value| listed(value, extension));
+    let implementation = section.or("implementation", IMPLEMENTATION.to_owned(), banner);
+    Capabilities { implementation, ..told }
+}
+
+/// `key`: the one that lists what is told.
 fn read_one(
     section: &Section<'_>,
+    key: &str,
     default: &[&str],
     advertise: fn(&Value<'_>) -> Option<Vec<String>>,
 ) -> Capabilities {
     let default = || default.iter().map(|token| (*token).to_owned()).collect();
     Capabilities {
-        advertise: section.optional("advertise", advertise).unwrap_or_else(default),
+        advertise: section.optional(key, advertise).unwrap_or_else(default),
         mechanisms: section.or("sasl", MECHANISMS.to_vec(), mechanisms),
         cleartext_without_tls: section.or("allow_plain_auth_without_tls", false, Value::boolean),
         banner: section.or("banner", BANNER.to_owned(), banner),
+        implementation: IMPLEMENTATION.to_owned(),
     }
 }
 
@@ -105,11 +138,11 @@ fn is_built(mechanism: Mechanism) -> bool {
     }
 }
 
-/// Reads the text of a greeting.
+/// Reads a text that clients are told.
 pub(super) fn banner(value: &Value<'_>) -> Option<String> {
     let banner = line(value)?;
     if banner.is_empty() {
-        value.fault("is empty", "a greeting needs a text; remove the key for the usual one");
+        value.fault("is empty", "clients need a text; remove the key for the usual one");
     }
     Some(banner)
 }
@@ -198,4 +231,16 @@ fn capability_of_pop3(value: &Value<'_>) -> Option<String> {
     };
     value.fault(format!("\"{text}\" {problem}"), "take it out of the list");
     None
+}
+
+/// A Sieve extension: a word that can stand in a quoted string as it is.
+fn extension(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let fit = |octet: u8| octet.is_ascii_graphic() && !matches!(octet, b'"' | b'\\');
+    if !(1..=CAPABILITY_OCTETS_MAX).contains(&text.len()) || !text.bytes().all(fit) {
+        let problem = format!("\"{}\" is no Sieve extension", text.escape_debug());
+        value.fault(problem, "write its name in one word, such as \"fileinto\"");
+        return None;
+    }
+    Some(text.to_owned())
 }

@@ -55,6 +55,8 @@ pub struct Listener {
     pub advertise: Vec<String>,
     /// The text of the greeting.
     pub banner: String,
+    /// What the proxy says that it is, to clients of protocols in which that is said.
+    pub implementation: String,
     /// Names of the certificates it may present; not empty unless `tls` is plain.
     pub certificates: Vec<String>,
     /// The lowest TLS version it takes.
@@ -133,6 +135,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
         mechanisms: section.optional("sasl", mechanisms).unwrap_or(told.mechanisms.clone()),
         advertise: told.advertise.clone(),
         banner: section.optional("banner", banner).unwrap_or(told.banner.clone()),
+        implementation: told.implementation.clone(),
         certificates: section.optional("certificates", names).unwrap_or(all.certificates.clone()),
         min_version: section.or("min_version", all.min_version, |value| value.choice()),
         normalize: section.or("normalize", lookup.normalize, |value| value.choice()),
@@ -154,8 +157,8 @@ fn protocol(value: &Value<'_>) -> Option<Protocol> {
     }
     let protocol = value.choice()?;
     match protocol {
-        Protocol::Imap | Protocol::Pop3 => Some(protocol),
-        Protocol::ManageSieve | Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => {
+        Protocol::Imap | Protocol::Pop3 | Protocol::ManageSieve => Some(protocol),
+        Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => {
             let problem = format!("\"{text}\" is documented but not built yet");
             value.fault(problem, "remove this listener to start without it");
             None

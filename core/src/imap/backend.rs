@@ -14,13 +14,14 @@ use core::mem;
 
 use super::command::IdFields;
 use super::login::{Login, Way};
-use super::{Capabilities, Framing, Piece, Received, Sent, State, Welcome, listed, refusal_text};
+use super::{Capabilities, Received, Sent, State, Welcome, listed, refusal_text};
 use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
 use crate::forward::Identity;
 use crate::handshake::{Quota, Settings, StatusText};
 use crate::line::{BACKEND_LINE_MAX, first_word, without_controls};
+use crate::literal::{Framing, Unit};
 use crate::sasl::{decode_base64, encode_base64};
 use crate::secret::Secret;
 
@@ -175,28 +176,16 @@ impl Backend {
         if matches!(self.phase, Phase::Handshake | Phase::Done) {
             return Advance { eaten: 0, ask: BackendAsk::More };
         }
-        loop {
-            match self.framing.next(input, BACKEND_LINE_MAX) {
-                Piece::Incomplete if input.len() < BACKEND_LINE_MAX => {
-                    return Advance { eaten: 0, ask: BackendAsk::More };
-                }
-                Piece::Whole { content, end } if end <= BACKEND_LINE_MAX => {
-                    self.framing = Framing::default();
-                    let ask = match self.quota.spend(end) {
-                        Ok(()) => self.take(&input[..content], &input[..end], out),
-                        Err(fault) => BackendAsk::Fault(fault),
-                    };
-                    return Advance { eaten: end, ask };
-                }
-                Piece::Literal { literal, end } if literal.size <= BACKEND_LINE_MAX => {
-                    self.framing.skip(literal, end);
-                }
-                Piece::Incomplete
-                | Piece::TooLong
-                | Piece::Whole { .. }
-                | Piece::Literal { .. } => {
-                    return Advance { eaten: 0, ask: BackendAsk::Fault(AttemptFault::TooLong) };
-                }
+        match self.framing.unit(input, BACKEND_LINE_MAX) {
+            Unit::Incomplete => Advance { eaten: 0, ask: BackendAsk::More },
+            Unit::TooLong => Advance { eaten: 0, ask: BackendAsk::Fault(AttemptFault::TooLong) },
+            Unit::Whole { content, end } => {
+                self.framing = Framing::default();
+                let ask = match self.quota.spend(end) {
+                    Ok(()) => self.take(&input[..content], &input[..end], out),
+                    Err(fault) => BackendAsk::Fault(fault),
+                };
+                Advance { eaten: end, ask }
             }
         }
     }
@@ -506,7 +495,8 @@ impl Known {
 
 impl Verdict {
     /// What a NO means. Codes that speak of the account's backend and not of the credentials are
-    /// faults; a referral is not for clients to follow.
+    /// faults; a referral is not for clients to follow, nor a list from before login for them to
+    /// believe.
     fn of(reply: StatusText<'_>) -> Self {
         if reply.is("UNAVAILABLE") {
             return Self::Fault(AttemptFault::Temporary);
@@ -514,13 +504,14 @@ impl Verdict {
         if reply.is("SERVERBUG") || reply.is("PRIVACYREQUIRED") {
             return Self::Fault(AttemptFault::ServerBug);
         }
-        let mut line = match reply.code.filter(|_| !reply.is("REFERRAL")) {
-            Some(code) => [b"[", code, b"]"].concat(),
+        let code = reply.code.filter(|_| !reply.is("REFERRAL") && !reply.is("CAPABILITY"));
+        let mut line = match code {
+            None if reply.text.is_empty() => {
+                return Self::No(refusal_text(Refusal::Credentials).as_bytes().to_vec());
+            }
             None => b"[AUTHENTICATIONFAILED]".to_vec(),
+            Some(code) => [b"[", code, b"]"].concat(),
         };
-        if reply.text.is_empty() && reply.code.is_none() {
-            return Self::No(refusal_text(Refusal::Credentials).as_bytes().to_vec());
-        }
         line.push(b' ');
         line.extend_from_slice(reply.text);
         Self::No(line)
@@ -544,10 +535,10 @@ fn write_id(client: &IdFields, identity: &Identity, out: &mut Vec<u8>) {
         if !mem::take(&mut first) {
             out.push(b' ');
         }
-        write_quoted(name, out);
+        write_field(name, out);
         out.push(b' ');
         match value {
-            Some(value) => write_quoted(value, out),
+            Some(value) => write_field(value, out),
             None => out.extend_from_slice(b"NIL"),
         }
     }
@@ -555,7 +546,7 @@ fn write_id(client: &IdFields, identity: &Identity, out: &mut Vec<u8>) {
 }
 
 /// Writes a string for which a quoted one is enough: what cannot stand in one is left out.
-fn write_quoted(text: &[u8], out: &mut Vec<u8>) {
+fn write_field(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for &octet in text {
         if matches!(octet, b'"' | b'\\') {

@@ -8,9 +8,8 @@
 
 use alloc::vec::Vec;
 
-use memchr::memchr;
-
-use super::{is_astring_char, is_atom_char, literal_at_end};
+use super::{is_astring_char, is_atom_char};
+use crate::literal::read_string;
 use crate::secret::Secret;
 
 /// Octets of a tag.
@@ -101,46 +100,12 @@ impl<'a> Arguments<'a> {
     }
 
     fn string(&mut self) -> Option<Vec<u8>> {
-        match self.0.first()? {
-            b'"' => self.quoted(),
-            b'{' => self.literal(),
-            _ => None,
-        }
-    }
-
-    /// Only the quote and the backslash are ever escaped.
-    fn quoted(&mut self) -> Option<Vec<u8>> {
-        self.exactly(b'"')?;
-        let mut text = Vec::new();
-        loop {
-            let (&octet, rest) = self.0.split_first()?;
-            self.0 = rest;
-            match octet {
-                b'"' => return Some(text),
-                b'\\' => {
-                    let (&escaped, rest) = self.0.split_first()?;
-                    self.0 = rest;
-                    matches!(escaped, b'"' | b'\\').then(|| text.push(escaped))?;
-                }
-                0 | b'\r' | b'\n' => return None,
-                _ => text.push(octet),
-            }
-        }
-    }
-
-    fn literal(&mut self) -> Option<Vec<u8>> {
-        let line_end = memchr(b'\n', self.0)?;
-        let header = &self.0[..line_end];
-        let header = header.strip_suffix(b"\r").unwrap_or(header);
-        if !header.starts_with(b"{") {
-            return None;
-        }
-        let size = literal_at_end(header)?.size;
-        let content = self.0.get(line_end + 1..)?;
-        let text = content.get(..size)?.to_vec();
-        self.0 = &content[size..];
+        let is_literal = self.0.starts_with(b"{");
+        let (text, rest) = read_string(self.0)?;
+        self.0 = rest;
         // RFC 9051 §9: what follows a literal is a separator or the end.
-        matches!(self.0.first(), None | Some(b' ' | b')')).then_some(text)
+        let separated = matches!(rest.first(), None | Some(b' ' | b')'));
+        (separated || !is_literal).then(|| text.into_owned())
     }
 
     fn nstring(&mut self) -> Option<Option<Vec<u8>>> {

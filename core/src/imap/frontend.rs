@@ -14,12 +14,13 @@ use alloc::vec::Vec;
 use memchr::memrchr;
 
 use super::command::{self, Arguments, BadId, Command, IdFields};
-use super::{Framing, Literal, Piece, Welcome, refusal_text};
+use super::{Welcome, refusal_text};
 use crate::automaton::{Advance, FrontendAsk};
 use crate::close::{By, Reason, Refusal};
 use crate::config::Listener;
 use crate::dialogue::{Denied, Ledger, Taken, Terms, Turn, bounded_login, say};
 use crate::line::{self, SASL_MESSAGE_MAX};
+use crate::literal::{Framing, Literal, Piece};
 use crate::sasl::encode_base64;
 
 /// Octets of one line of a command: ID may be long.

@@ -12,6 +12,7 @@ use super::Capabilities;
 use crate::close::AttemptFault;
 use crate::handshake::{self, write_initial};
 use crate::line::BACKEND_COMMAND_MAX;
+use crate::literal::write_quoted;
 use crate::sasl::{self, Credential, Mechanism, Proof, encode_base64};
 use crate::secret::Secret;
 
@@ -174,15 +175,4 @@ fn login_command(credential: &Credential, literals: Literals) -> VecDeque<Secret
 /// RFC 9051 §9: quoted strings hold 7-bit text without line ends.
 fn is_quotable(text: &[u8]) -> bool {
     text.iter().all(|octet| octet.is_ascii() && !matches!(octet, 0 | b'\r' | b'\n'))
-}
-
-fn write_quoted(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    for &octet in text {
-        if matches!(octet, b'"' | b'\\') {
-            out.push(b'\\');
-        }
-        out.push(octet);
-    }
-    out.push(b'"');
 }

@@ -2,8 +2,8 @@
 //!
 //! [`frontend`] conducts the dialogue with the client, [`backend`] the handshake with the backend;
 //! they do not know each other. What both need stands here: the words of refusals, and the state's
-//! name as operators know it. A command's extent, literals included, is found by [`Framing`] before
-//! anybody looks inside it.
+//! name as operators know it. A command's extent, literals included, is found before anybody looks
+//! inside it: `literal`, which ManageSieve shares.
 //!
 //! RFC 9051 and 3501 (IMAP), 7888 (non-synchronising literals), 4959 (SASL-IR), 2971 (ID), 5530
 //! (response codes).
@@ -16,11 +16,8 @@ mod login;
 use alloc::vec::Vec;
 use core::fmt;
 
-use memchr::memrchr;
-
 use crate::close::Refusal;
 use crate::handshake::StatusText;
-use crate::line;
 
 /// Commands that are outstanding at a backend, and what it answered last: printed as
 /// `capability+login/banner`.
@@ -113,86 +110,6 @@ impl fmt::Display for State {
     }
 }
 
-/// A literal announced at the end of a line: `{17}` or `{17+}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Literal {
-    pub(crate) size: usize,
-    /// The sender waits for a continuation before it sends the content.
-    pub(crate) synchronising: bool,
-}
-
-/// How far the framing of one command or reply has come. It remembers positions only: the bytes
-/// stay where they are until the unit is whole.
-#[derive(Debug, Default)]
-pub(crate) struct Framing {
-    /// Where the current line of the unit begins.
-    at: usize,
-    /// Octets of the current line known to hold no end.
-    scanned: usize,
-    literals: u32,
-}
-
-/// The next thing that framing found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Piece {
-    /// More bytes are needed.
-    Incomplete,
-    /// The current line has no end within its limit.
-    TooLong,
-    /// A line ends at `end` and announces a literal; go on with [`Framing::skip`].
-    Literal { literal: Literal, end: usize },
-    /// The unit ends at `end`; `content` leaves out its line end.
-    Whole { content: usize, end: usize },
-}
-
-impl Framing {
-    /// Looks for the next piece of the unit at the start of `input`.
-    pub(crate) fn next(&mut self, input: &[u8], line_max: usize) -> Piece {
-        let Some(current) = input.get(self.at..) else { return Piece::Incomplete };
-        match line::lenient(current, self.scanned.min(current.len()), line_max) {
-            line::Framing::Incomplete => {
-                self.scanned = current.len();
-                Piece::Incomplete
-            }
-            line::Framing::TooLong | line::Framing::Spent => Piece::TooLong,
-            line::Framing::Whole(found) => {
-                let end = self.at + found.whole;
-                match literal_at_end(&current[..found.content]) {
-                    Some(literal) => Piece::Literal { literal, end },
-                    None => Piece::Whole { content: self.at + found.content, end },
-                }
-            }
-        }
-    }
-
-    /// Goes on behind a literal whose header ends at `end`. Gives the literals so far.
-    pub(crate) fn skip(&mut self, literal: Literal, end: usize) -> u32 {
-        self.at = end.saturating_add(literal.size);
-        self.scanned = 0;
-        self.literals += 1;
-        self.literals
-    }
-}
-
-/// The literal that a line announces at its end, if it does. A number too large for any machine is
-/// the largest one; where there is none, nothing is announced and the line is what it is.
-pub(crate) fn literal_at_end(line: &[u8]) -> Option<Literal> {
-    let inner = line.strip_suffix(b"}")?;
-    let open = memrchr(b'{', inner)?;
-    let inner = &inner[open + 1..];
-    let (digits, synchronising) = match inner.strip_suffix(b"+") {
-        Some(digits) => (digits, false),
-        None => (inner, true),
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let size = digits.iter().fold(0_usize, |size, digit| {
-        size.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
-    });
-    Some(Literal { size, synchronising })
-}
-
 /// RFC 9051 §9: a character of an atom.
 pub(crate) const fn is_atom_char(octet: u8) -> bool {
     octet.is_ascii_graphic()
@@ -209,8 +126,9 @@ pub(crate) const fn is_astring_char(octet: u8) -> bool {
 pub(crate) struct Capabilities(Vec<u8>);
 
 impl Capabilities {
+    /// Cleaned, as it may be written into a line of ours.
     pub(crate) fn new(list: &[u8]) -> Self {
-        Self(list.to_vec())
+        Self(line::without_controls(list))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -294,33 +212,6 @@ mod tests {
         state.answered(Sent::Capability);
         state.received(Received::Capability);
         assert_eq!(format!("{state}"), "login/capability");
-    }
-
-    #[test]
-    fn only_a_number_in_braces_announces_a_literal() {
-        let literal = |line: &str| literal_at_end(line.as_bytes());
-        assert_eq!(literal("a LOGIN {8}"), Some(Literal { size: 8, synchronising: true }));
-        assert_eq!(literal("{0000008+}"), Some(Literal { size: 8, synchronising: false }));
-        for other in
-            ["{}", "{-1}", "{ 4}", "{4 }", "{+4}", "{4++}", "{4-}", "{0x4}", "{4", "{4}x", "4}"]
-        {
-            assert_eq!(literal(other), None, "{other}");
-        }
-        let huge = literal("{18446744073709551617}").expect("a number, however large");
-        assert_eq!(huge.size, usize::MAX);
-    }
-
-    #[test]
-    fn a_unit_reaches_behind_its_literals() {
-        let input = b"a LOGIN {1+}\r\nu {2}\r\npp\r\nnext";
-        let mut framing = Framing::default();
-        let Piece::Literal { literal, end } = framing.next(input, 100) else { panic!("{{1+}}") };
-        assert_eq!((literal.size, end), (1, 14));
-        assert_eq!(framing.skip(literal, end), 1);
-        let Piece::Literal { literal, end } = framing.next(input, 100) else { panic!("{{2}}") };
-        assert!(literal.synchronising);
-        assert_eq!(framing.skip(literal, end), 2);
-        assert_eq!(framing.next(input, 100), Piece::Whole { content: 23, end: 25 });
     }
 
     #[test]

@@ -128,11 +128,8 @@ impl Session {
     pub fn handle(&mut self, event: Event, now: Instant, inbox: &mut Inbox, out: &mut Outbox) {
         debug_assert!(out.step.is_none(), "the last step was taken");
         match event {
-            Event::Bytes => self.feed(inbox, now, out),
-            Event::Eof(Leg::Client) => {
-                self.client_eof = true;
-                self.feed(inbox, now, out);
-            }
+            Event::Bytes => {}
+            Event::Eof(Leg::Client) => self.client_eof = true,
             Event::Eof(Leg::Backend) => {
                 self.feed(inbox, now, out);
                 self.backend_gone(AttemptFault::Eof, now, out);
@@ -156,10 +153,7 @@ impl Session {
                 self.send_away(Refusal::Kicked, By::Operator, Reason::Kicked, now, out)
             }
         }
-        // An outcome on one leg may let the other go on: a refusal, the client's next command.
-        if self.outstanding.is_none() && out.step.is_none() {
-            self.feed(inbox, now, out);
-        }
+        self.feed_both(inbox, now, out);
         self.held_client = inbox.client.len();
         self.held_backend = inbox.backend.len();
         debug_assert!(
@@ -202,6 +196,22 @@ impl Session {
             Phase::BackendTls(_) => State::BackendTls,
             Phase::Backend(_, backend) | Phase::Challenged(_, backend) => backend.state(),
             Phase::Over => State::Relay,
+        }
+    }
+
+    /// An outcome on one leg may let the other go on (a refusal, the client's next command), and
+    /// that one the first again: on it goes until nothing changes, for no event comes for bytes that
+    /// lie here already.
+    fn feed_both(&mut self, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
+        let standing = |phase: &Phase, inbox: &Inbox| {
+            (mem::discriminant(phase), inbox.client.len(), inbox.backend.len())
+        };
+        loop {
+            let before = standing(&self.phase, inbox);
+            self.feed(inbox, now, out);
+            if standing(&self.phase, inbox) == before {
+                return;
+            }
         }
     }
 
@@ -249,6 +259,7 @@ impl Session {
                     self.hang_up(out);
                     self.clock.disarm(now);
                     self.phase = Phase::Dialogue;
+                    self.end_if_draining(now, out);
                 }
                 FrontendAsk::Close(by, reason) => self.end(by, reason, now, out),
             }
@@ -372,6 +383,7 @@ impl Session {
         match opening {
             Opening::Implicit => self.greet(now, out),
             Opening::Upgrade => {
+                self.frontend.greet_again(&mut out.client);
                 self.clock.client_turn(now);
                 self.phase = Phase::Dialogue;
                 self.end_if_draining(now, out);

@@ -50,6 +50,7 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         mechanisms: vec![Mechanism::Plain, Mechanism::Login, Mechanism::XOAuth2],
         advertise: advertised(configuration).map(String::from).to_vec(),
         banner: "ready".into(),
+        implementation: "Gatepost".into(),
         certificates: vec!["noise".into()],
         min_version: TlsVersion::V1_2,
         normalize: Normalize::Lowercase,

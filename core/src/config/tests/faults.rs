@@ -445,7 +445,7 @@ fn what_clients_are_told_before_login() {
     );
     assert_eq!(
         imap("banner = \"\""),
-        told("banner: is empty; a greeting needs a text; remove the key for the usual one")
+        told("banner: is empty; clients need a text; remove the key for the usual one")
     );
     assert_eq!(
         imap(&format!("banner = \"{}\"", "x".repeat(513))),
@@ -481,13 +481,36 @@ fn what_pop3_clients_are_told_before_login() {
 }
 
 #[test]
+fn what_managesieve_clients_are_told_before_login() {
+    let told = |keys: &str| faults(&extended(&format!("[capabilities.managesieve]\n{keys}\n")));
+    for word in ["", "a b", "É", "a\\\"b", "a\\\\b", "a\\r\\nOK", &"x".repeat(65)] {
+        let found = told(&format!("sieve = [\"fileinto\", \"{word}\"]"));
+        assert!(found.len() == 1 && found[0].contains("is no Sieve extension"), "{word} {found:?}");
+    }
+    assert!(parse(&extended("[capabilities.managesieve]\nsieve = []\n")).is_ok());
+    assert_eq!(
+        told("implementation = \"\""),
+        [
+            "line 16: capabilities.managesieve.implementation: is empty; clients need a text; remove \
+          the key for the usual one"
+        ]
+    );
+    assert_eq!(
+        told("sieve = \"auto\""),
+        [
+            "line 16: capabilities.managesieve.sieve: \"auto\" is documented but not built yet; list \
+          the capabilities"
+        ]
+    );
+}
+
+#[test]
 fn values_that_are_documented_but_not_built() {
-    let cases: [(String, &str); 12] = [
+    let cases: [(String, &str); 11] = [
         (
-            changed(5, "protocol = \"managesieve\""),
-            "line 5: listener.imaps.protocol: \"managesieve\"",
+            changed(5, "protocol = \"submission\""),
+            "line 5: listener.imaps.protocol: \"submission\"",
         ),
-        (changed(5, "protocol = \"submission\""), "line 5: listener.imaps.protocol"),
         (changed(5, "protocol = \"smtp\""), "line 5: listener.imaps.protocol"),
         (changed(5, "protocol = \"lmtp\""), "line 5: listener.imaps.protocol"),
         (changed(5, "protocol = \"imap\"\nproxy_protocol = \"optional\""), "line 6"),
@@ -517,8 +540,8 @@ fn tables_that_are_not_built_are_refused_even_when_empty() {
         ["line 15: admin: is documented but not built yet; remove it to start without it"]
     );
     assert_eq!(
-        faults(&extended("[capabilities.managesieve]\n")),
-        ["line 15: capabilities.managesieve: is documented but not built yet; remove it to start \
+        faults(&extended("[capabilities.submission]\n")),
+        ["line 15: capabilities.submission: is documented but not built yet; remove it to start \
              without it"]
     );
     assert_eq!(

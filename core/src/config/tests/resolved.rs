@@ -164,6 +164,30 @@ tls = "implicit"
 }
 
 #[test]
+fn a_managesieve_listener_says_what_it_is_and_knows() {
+    let text = extended(
+        r#"[destination.main.protocol.managesieve]
+port = 4190
+tls = "starttls"
+[capabilities.managesieve]
+sieve = ["fileinto", "comparator-i;ascii-numeric"]
+implementation = "Mail \"Hub\""
+banner = "sieve"
+[listener.sieve]
+protocol = "managesieve"
+bind = ["0.0.0.0:4190"]
+tls = "starttls"
+"#,
+    );
+    let config = config(&text);
+    let [imap, sieve] = &config.listeners[..] else { panic!() };
+    assert_eq!(sieve.protocol, Protocol::ManageSieve);
+    assert_eq!(sieve.advertise, ["fileinto", "comparator-i;ascii-numeric"]);
+    assert_eq!((sieve.implementation.as_str(), sieve.banner.as_str()), ("Mail \"Hub\"", "sieve"));
+    assert_eq!(imap.implementation, "Gatepost");
+}
+
+#[test]
 fn a_destination_with_everything() {
     let pin = "0123456789abcdef".repeat(4);
     let config = config(&extended(&format!(
