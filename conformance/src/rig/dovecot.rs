@@ -196,8 +196,9 @@ fn serves(endpoint: &Endpoint) -> bool {
         Protocol::Pop3 => {
             pop3::Client::connect(endpoint).is_ok_and(|client| client.greeting.starts_with("+OK"))
         }
-        Protocol::ManageSieve => managesieve::Client::connect(endpoint)
-            .is_ok_and(|client| client.capabilities.is_ok()),
+        Protocol::ManageSieve => {
+            managesieve::Client::connect(endpoint).is_ok_and(|client| client.capabilities.is_ok())
+        }
         Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => {
             smtp::Client::connect(endpoint).is_ok()
         }

@@ -2,6 +2,7 @@
 //! the path that is to be tested, so that it can be tried without the proxy.
 
 pub(crate) mod clients;
+pub(crate) mod front;
 pub(crate) mod identity;
 pub(crate) mod routing;
 pub(crate) mod sessions;
