@@ -55,7 +55,7 @@ impl Demo {
     pub fn prepare() -> io::Result<Self> {
         let one = backend(&ALICE)?;
         let two = backend(&BOB)?;
-        let doors = Door::all_served()?;
+        let doors = Door::all()?;
         let folder = TempDir::with_prefix("gatepost-demo-")?;
         let certificate = SelfSigned::new(&["localhost", "127.0.0.1"])?;
         let files = Files::in_folder(folder.path());

@@ -128,6 +128,8 @@ pub enum State {
     Pop3(crate::pop3::State),
     /// Login at a ManageSieve backend.
     ManageSieve(crate::managesieve::State),
+    /// Login at a Submission backend.
+    Submission(crate::submission::State),
     /// Logged in: bytes pass.
     Relay,
 }
@@ -144,6 +146,7 @@ impl fmt::Display for State {
             Self::Imap(state) => state.fmt(f),
             Self::Pop3(state) => state.fmt(f),
             Self::ManageSieve(state) => state.fmt(f),
+            Self::Submission(state) => state.fmt(f),
             Self::Relay => f.write_str("relay"),
         }
     }

@@ -7,7 +7,8 @@
 //!
 //! Read [`contract`] first: the events, the steps and the rules between core and driver. Then
 //! [`session`], which introduces the two automata of a protocol to each other; [`imap`], [`pop3`]
-//! and [`managesieve`] for such pairs; [`relay`] for what is left to decide once a client is logged in.
+//! [`managesieve`] and [`submission`] for such pairs; [`relay`] for what is left to decide once a
+//! client is logged in.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,7 @@ pub mod route;
 pub mod sasl;
 pub mod secret;
 pub mod session;
+pub mod submission;
 pub mod time;
 
 pub use close::{

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 /// Octets of one client line, its end included (IMAP has its own, for ID).
 pub const LINE_MAX: usize = 8192;
@@ -66,8 +66,18 @@ pub enum Framing {
 /// As [`lenient`], for a sender who may send only `allowance` octets more: whichever limit lies
 /// first in the stream decides.
 pub fn within(input: &[u8], scanned: usize, limit: usize, allowance: usize) -> Framing {
-    match lenient(input, scanned, limit.min(allowance)) {
-        Framing::TooLong if limit > allowance => Framing::Spent,
+    spent_if(limit > allowance, lenient(input, scanned, limit.min(allowance)))
+}
+
+/// As [`strict`], for a sender who may send only `allowance` octets more.
+pub fn strict_within(input: &[u8], scanned: usize, limit: usize, allowance: usize) -> Framing {
+    spent_if(limit > allowance, strict(input, scanned, limit.min(allowance)))
+}
+
+/// Names the limit that decided.
+const fn spent_if(by_allowance: bool, framing: Framing) -> Framing {
+    match framing {
+        Framing::TooLong if by_allowance => Framing::Spent,
         framing @ (Framing::Whole(_) | Framing::Incomplete | Framing::TooLong | Framing::Spent) => {
             framing
         }
@@ -85,6 +95,23 @@ pub fn lenient(input: &[u8], scanned: usize, limit: usize) -> Framing {
             let end = from + found;
             let content = end - usize::from(end > 0 && input[end - 1] == b'\r');
             Framing::Whole(Line { content, whole: end + 1 })
+        }
+        None if input.len() >= limit => Framing::TooLong,
+        None => Framing::Incomplete,
+    }
+}
+
+/// Finds the line at the start of `input`, ended by CRLF and nothing else; a CR or LF alone is part
+/// of it. `scanned` octets are known to hold no CRLF; `limit` counts the line end.
+pub fn strict(input: &[u8], scanned: usize, limit: usize) -> Framing {
+    debug_assert!(scanned <= input.len());
+    let window = &input[..input.len().min(limit)];
+    // The last of them may be its CR.
+    let from = scanned.saturating_sub(1).min(window.len());
+    match memmem::find(&window[from..], b"\r\n") {
+        Some(found) => {
+            let content = from + found;
+            Framing::Whole(Line { content, whole: content + 2 })
         }
         None if input.len() >= limit => Framing::TooLong,
         None => Framing::Incomplete,
@@ -118,7 +145,7 @@ pub fn is_http_request(line: &[u8]) -> bool {
         b"TRACE ",
         b"PATCH ",
     ];
-    let Some(mark) = memchr::memmem::rfind(line, b" HTTP/") else { return false };
+    let Some(mark) = memmem::rfind(line, b" HTTP/") else { return false };
     let version = &line[mark + b" HTTP/".len()..];
     let is_version = match version {
         [major, b'.', minor] => major.is_ascii_digit() && minor.is_ascii_digit(),
@@ -144,6 +171,19 @@ mod tests {
         assert_eq!(lenient(b"abc\r\n", 0, 4), Framing::TooLong);
         assert_eq!(lenient(b"abc\r", 4, 4), Framing::TooLong);
         assert_eq!(lenient(b"abc", 3, 4), Framing::Incomplete);
+    }
+
+    #[test]
+    fn a_strict_line_ends_at_its_first_crlf() {
+        let line = |content| Framing::Whole(Line { content, whole: content + 2 });
+        assert_eq!(strict(b"a\nb\rc\r\nd", 0, 100), line(5));
+        assert_eq!(strict(b"a\nb\rc\r\nd", 6, 100), line(5));
+        assert_eq!(strict(b"\r\r\n", 2, 100), line(1));
+        assert_eq!(strict(b"a\n", 0, 100), Framing::Incomplete);
+        assert_eq!(strict(b"abc\r\n", 0, 5), line(3));
+        assert_eq!(strict(b"abc\r\n", 0, 4), Framing::TooLong);
+        assert_eq!(strict_within(b"abc\r\n", 0, 5, 4), Framing::Spent);
+        assert_eq!(strict_within(b"abc\r\n", 0, 4, 4), Framing::TooLong);
     }
 
     #[test]

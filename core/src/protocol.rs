@@ -16,7 +16,7 @@ use crate::config::{Listener, Protocol};
 use crate::handshake::Settings;
 use crate::sasl::Login;
 use crate::secret::Secret;
-use crate::{imap, managesieve, pop3};
+use crate::{imap, managesieve, pop3, submission};
 
 /// The client's side of a login.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(crate) enum Frontend {
     Imap(imap::frontend::Frontend),
     Pop3(pop3::frontend::Frontend),
     ManageSieve(managesieve::frontend::Frontend),
+    Submission(submission::frontend::Frontend),
 }
 
 /// The backend's side of a login.
@@ -32,6 +33,7 @@ pub(crate) enum Backend {
     Imap(imap::backend::Backend),
     Pop3(pop3::backend::Backend),
     ManageSieve(managesieve::backend::Backend),
+    Submission(submission::backend::Backend),
 }
 
 /// What a backend said when it accepted a login.
@@ -40,6 +42,7 @@ pub(crate) enum Welcome {
     Imap(imap::Welcome),
     Pop3(pop3::Welcome),
     ManageSieve(managesieve::Welcome),
+    Submission(submission::Welcome),
 }
 
 impl Frontend {
@@ -55,7 +58,8 @@ impl Frontend {
             Protocol::ManageSieve => {
                 Self::ManageSieve(managesieve::frontend::Frontend::new(listener))
             }
-            protocol @ (Protocol::Submission | Protocol::Smtp | Protocol::Lmtp) => {
+            Protocol::Submission => Self::Submission(submission::frontend::Frontend::new(listener)),
+            protocol @ (Protocol::Smtp | Protocol::Lmtp) => {
                 panic!("no dialogue is built for {}", protocol.name())
             }
         }
@@ -75,6 +79,10 @@ impl Frontend {
             Self::ManageSieve(_) => {
                 Backend::ManageSieve(managesieve::backend::Backend::new(login, settings))
             }
+            Self::Submission(frontend) => {
+                let names = frontend.names();
+                Backend::Submission(submission::backend::Backend::new(login, settings, names))
+            }
         }
     }
 
@@ -84,6 +92,7 @@ impl Frontend {
             Self::Imap(frontend) => frontend.greet(out),
             Self::Pop3(frontend) => frontend.greet(out),
             Self::ManageSieve(frontend) => frontend.greet(out),
+            Self::Submission(frontend) => frontend.greet(out),
         }
     }
 
@@ -93,13 +102,14 @@ impl Frontend {
             Self::Imap(frontend) => frontend.tls_up(),
             Self::Pop3(frontend) => frontend.tls_up(),
             Self::ManageSieve(frontend) => frontend.tls_up(),
+            Self::Submission(frontend) => frontend.tls_up(),
         }
     }
 
     /// What the protocol says unasked once TLS is up that the client began by command.
     pub(crate) fn greet_again(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Imap(_) | Self::Pop3(_) => {}
+            Self::Imap(_) | Self::Pop3(_) | Self::Submission(_) => {}
             Self::ManageSieve(frontend) => frontend.greet(out),
         }
     }
@@ -110,6 +120,7 @@ impl Frontend {
             Self::Imap(frontend) => frontend.allowance(),
             Self::Pop3(frontend) => frontend.allowance(),
             Self::ManageSieve(frontend) => frontend.allowance(),
+            Self::Submission(frontend) => frontend.allowance(),
         }
     }
 
@@ -119,6 +130,7 @@ impl Frontend {
             Self::Imap(frontend) => frontend.advance(input, out),
             Self::Pop3(frontend) => frontend.advance(input, out),
             Self::ManageSieve(frontend) => frontend.advance(input, out),
+            Self::Submission(frontend) => frontend.advance(input, out),
         }
     }
 
@@ -128,6 +140,7 @@ impl Frontend {
             Self::Imap(frontend) => frontend.challenge(challenge, out),
             Self::Pop3(frontend) => frontend.challenge(challenge, out),
             Self::ManageSieve(frontend) => frontend.challenge(challenge, out),
+            Self::Submission(frontend) => frontend.challenge(challenge, out),
         }
     }
 
@@ -143,6 +156,7 @@ impl Frontend {
             Self::Imap(frontend) => frontend.refuse(refusal, passed_on, out),
             Self::Pop3(frontend) => frontend.refuse(refusal, passed_on, out),
             Self::ManageSieve(frontend) => frontend.refuse(refusal, passed_on, out),
+            Self::Submission(frontend) => frontend.refuse(refusal, passed_on, out),
         }
     }
 
@@ -154,7 +168,10 @@ impl Frontend {
             (Self::ManageSieve(frontend), Welcome::ManageSieve(welcome)) => {
                 frontend.accept(welcome, out);
             }
-            (Self::Imap(_) | Self::Pop3(_) | Self::ManageSieve(_), _) => {
+            (Self::Submission(frontend), Welcome::Submission(welcome)) => {
+                frontend.accept(welcome, out);
+            }
+            (Self::Imap(_) | Self::Pop3(_) | Self::ManageSieve(_) | Self::Submission(_), _) => {
                 debug_assert!(false, "a backend is made by the frontend of its own protocol");
             }
         }
@@ -164,7 +181,7 @@ impl Frontend {
     pub(crate) const fn shows_life(&self) -> bool {
         match self {
             Self::Imap(_) => true,
-            Self::Pop3(_) | Self::ManageSieve(_) => false,
+            Self::Pop3(_) | Self::ManageSieve(_) | Self::Submission(_) => false,
         }
     }
 
@@ -172,7 +189,7 @@ impl Frontend {
     pub(crate) fn working(&self, out: &mut Vec<u8>) {
         match self {
             Self::Imap(frontend) => frontend.working(out),
-            Self::Pop3(_) | Self::ManageSieve(_) => {
+            Self::Pop3(_) | Self::ManageSieve(_) | Self::Submission(_) => {
                 debug_assert!(false, "there is no word for it");
             }
         }
@@ -184,6 +201,7 @@ impl Frontend {
             Self::Imap(frontend) => frontend.goodbye(refusal, out),
             Self::Pop3(frontend) => frontend.goodbye(refusal, out),
             Self::ManageSieve(frontend) => frontend.goodbye(refusal, out),
+            Self::Submission(frontend) => frontend.goodbye(refusal, out),
         }
     }
 }
@@ -195,6 +213,7 @@ impl Backend {
             Self::Imap(backend) => State::Imap(backend.state()),
             Self::Pop3(backend) => State::Pop3(backend.state()),
             Self::ManageSieve(backend) => State::ManageSieve(backend.state()),
+            Self::Submission(backend) => State::Submission(backend.state()),
         }
     }
 
@@ -204,6 +223,7 @@ impl Backend {
             Self::Imap(backend) => backend.credentials_sent(),
             Self::Pop3(backend) => backend.credentials_sent(),
             Self::ManageSieve(backend) => backend.credentials_sent(),
+            Self::Submission(backend) => backend.credentials_sent(),
         }
     }
 
@@ -214,6 +234,8 @@ impl Backend {
             Self::Pop3(backend) => backend.learned(),
             // What there is comes unasked, so there is nothing to remember.
             Self::ManageSieve(_) => None,
+            // EHLO is due in every session, and what it tells is never remembered.
+            Self::Submission(_) => None,
         }
     }
 
@@ -223,6 +245,7 @@ impl Backend {
             Self::Imap(backend) => backend.left_out_identity(),
             Self::Pop3(backend) => backend.left_out_identity(),
             Self::ManageSieve(backend) => backend.left_out_identity(),
+            Self::Submission(backend) => backend.left_out_identity(),
         }
     }
 
@@ -232,6 +255,7 @@ impl Backend {
             Self::Imap(backend) => backend.tls_up(out),
             Self::Pop3(backend) => backend.tls_up(out),
             Self::ManageSieve(backend) => backend.tls_up(),
+            Self::Submission(backend) => backend.tls_up(out),
         }
     }
 
@@ -241,6 +265,7 @@ impl Backend {
             Self::Imap(backend) => backend.respond(response, out),
             Self::Pop3(backend) => backend.respond(response, out),
             Self::ManageSieve(backend) => backend.respond(response, out),
+            Self::Submission(backend) => backend.respond(response, out),
         }
     }
 
@@ -254,6 +279,7 @@ impl Backend {
             Self::Imap(backend) => backend.advance(input, out).map(Welcome::Imap),
             Self::Pop3(backend) => backend.advance(input, out).map(Welcome::Pop3),
             Self::ManageSieve(backend) => backend.advance(input, out).map(Welcome::ManageSieve),
+            Self::Submission(backend) => backend.advance(input, out).map(Welcome::Submission),
         }
     }
 }

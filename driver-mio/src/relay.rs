@@ -4,7 +4,8 @@
 //! Invariants: a direction reads only once everything it brought before is written, so nothing
 //! piles up beyond one read. A pipe is held only while octets stand in it, and a session with
 //! nothing in flight holds no buffer. Plaintext on both legs is spliced; otherwise one read, one
-//! write, so that bulk data fills TLS records and a small request leaves at once.
+//! write, so that bulk data fills TLS records and a small request leaves at once. That a side takes
+//! nothing any more ends what goes there, not what it sent before: that still reaches the other.
 //! Read next: `leg/mod.rs`.
 
 use gatepost_core::relay::Verdict;
@@ -23,8 +24,15 @@ pub(crate) struct Pump {
     relay: Relay,
     from_client: Direction,
     from_backend: Direction,
-    /// A write of the hand-off failed.
-    lost: Option<(Side, LegFault)>,
+    broken: Option<Broken>,
+}
+
+/// A side that takes nothing any more, and the end that the session comes to when all it sent has
+/// been carried.
+#[derive(Clone, Copy)]
+struct Broken {
+    side: Side,
+    end: Close,
 }
 
 /// One of the two ways.
@@ -90,6 +98,25 @@ impl Pump {
             Side::Backend => &mut self.from_backend,
         }
     }
+
+    fn is_broken(&self, side: Side) -> bool {
+        self.broken.is_some_and(|broken| broken.side == side)
+    }
+
+    /// A side takes nothing any more. A reset destroys nothing that was received before it
+    /// (RFC 9293 §3.10.7 has the user told, and what is queued for reading stays), so there is an
+    /// end at once only where nothing more can be carried.
+    fn refused(&mut self, side: Side, fault: LegFault, now: Instant) -> Carried {
+        let end = self.relay.lost(side, fault, now);
+        match self.broken {
+            Some(broken) => Carried::End(broken.end),
+            None if fault == LegFault::Tls => Carried::End(end),
+            None => {
+                self.broken = Some(Broken { side, end });
+                Carried::Some
+            }
+        }
+    }
 }
 
 /// Begins with what was received and not eaten, each toward the other side.
@@ -103,7 +130,7 @@ pub(crate) fn begin(
         relay,
         from_client: Direction::default(),
         from_backend: Direction::default(),
-        lost: None,
+        broken: None,
     });
     for (from, bytes) in [(Side::Client, inbox.client), (Side::Backend, inbox.backend)] {
         let to = from.other();
@@ -112,7 +139,8 @@ pub(crate) fn begin(
             Ok(()) if bytes.is_empty() => {}
             Ok(()) => pump.relay.carried(from, bytes.len(), resources.now),
             Err(fault) => {
-                pump.lost.get_or_insert((to, fault));
+                let end = pump.relay.lost(to, fault, resources.now);
+                pump.broken.get_or_insert(Broken { side: to, end });
             }
         }
     }
@@ -121,10 +149,6 @@ pub(crate) fn begin(
 
 /// Moves what can be moved, both ways, within a turn's budget.
 pub(crate) fn turn(pump: &mut Pump, body: &mut Body, resources: &mut Resources) -> Progress {
-    if let Some((side, fault)) = pump.lost {
-        let end = pump.relay.lost(side, fault, resources.now);
-        return finish(pump, &end, body, resources);
-    }
     let mut budget = TURN_OCTETS;
     loop {
         let mut moved = false;
@@ -135,11 +159,12 @@ pub(crate) fn turn(pump: &mut Pump, body: &mut Body, resources: &mut Resources) 
                 Carried::End(end) => return finish(pump, &end, body, resources),
             }
         }
-        if !moved {
-            return Progress::Idle;
-        }
+        // A direction may have been passed over for want of budget although nothing moved.
         if budget == 0 {
             return Progress::Again;
+        }
+        if !moved {
+            return Progress::Idle;
         }
     }
 }
@@ -161,8 +186,14 @@ fn carry(
         let fault = LegFault::Io;
         return Carried::End(pump.relay.lost(from, fault, resources.now));
     };
+    if pump.is_broken(from.other()) {
+        if let Some(pipe) = pump.direction(from).pipe.take() {
+            resources.pipes.give_back(pipe);
+        }
+        return Carried::Nothing;
+    }
     if let Err(fault) = sink.flush() {
-        return lost(pump, from.other(), fault, resources);
+        return pump.refused(from.other(), fault, resources.now);
     }
     if sink.leg.unsent_len() > 0 {
         return Carried::Nothing;
@@ -173,10 +204,12 @@ fn carry(
     if source.eof {
         return end(pump, from, sink, resources);
     }
-    if !source.worth_reading() {
+    let readable =
+        if pump.is_broken(from) { source.leg.readable() } else { source.worth_reading() };
+    if !readable || *budget == 0 {
         return Carried::Nothing;
     }
-    let limit = SLICE_OCTETS.min((*budget).max(1));
+    let limit = SLICE_OCTETS.min(*budget);
     if source.leg.is_plain()
         && sink.leg.is_plain()
         && let Ok(pipe) = resources.pipes.take()
@@ -235,10 +268,10 @@ fn empty(
                 pump.direction(from).pipe = Some(pipe);
                 return carried;
             }
-            Splice::Eof => return lost(pump, from.other(), LegFault::Io, resources),
+            Splice::Eof => return pump.refused(from.other(), LegFault::Io, resources.now),
             Splice::Lost(kind) => {
                 let fault = sink.broke(kind);
-                return lost(pump, from.other(), fault, resources);
+                return pump.refused(from.other(), fault, resources.now);
             }
         }
     }
@@ -260,7 +293,7 @@ fn copy(
         Read::Some { plain, wire } => {
             *budget = budget.saturating_sub(plain.max(wire));
             if let Err(fault) = sink.write(gathered, scratch) {
-                return lost(pump, from.other(), fault, resources);
+                return pump.refused(from.other(), fault, resources.now);
             }
             if plain > 0 {
                 pump.relay.carried(from, plain, resources.now);
@@ -281,6 +314,9 @@ fn copy(
 
 /// Tells the core once that everything of a side is written and nothing more comes.
 fn end(pump: &mut Pump, from: Side, sink: &mut Wire, resources: &mut Resources) -> Carried {
+    if let Some(broken) = pump.broken {
+        return Carried::End(broken.end);
+    }
     let direction = pump.direction(from);
     if direction.ended {
         return Carried::Nothing;
@@ -290,11 +326,13 @@ fn end(pump: &mut Pump, from: Side, sink: &mut Wire, resources: &mut Resources) 
         Verdict::Close(end) => Carried::End(end),
         Verdict::HalfClose(_) => match sink.end(&mut resources.scratch) {
             Ok(()) => Carried::Some,
-            Err(fault) => lost(pump, from.other(), fault, resources),
+            Err(fault) => pump.refused(from.other(), fault, resources.now),
         },
     }
 }
 
+/// Nothing more can be read from a side. All that it sent before is on its way.
 fn lost(pump: &Pump, side: Side, fault: LegFault, resources: &Resources) -> Carried {
-    Carried::End(pump.relay.lost(side, fault, resources.now))
+    let first = pump.broken.map(|broken| broken.end);
+    Carried::End(first.unwrap_or_else(|| pump.relay.lost(side, fault, resources.now)))
 }

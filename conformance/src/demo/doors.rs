@@ -1,8 +1,7 @@
 //! What the demo offers in each protocol: ports, listeners, commands to paste.
 //!
-//! The backends speak all four protocols; [`is_served`] says which of them the server in front
-//! carries, and so which ones the demo shows. Ports are the well-known ones with a 1 in front,
-//! where they are free. The configuration around the listeners stands in `demo`.
+//! Ports are the well-known ones with a 1 in front, where they are free. The configuration around
+//! the listeners stands in `demo`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -14,14 +13,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::{ALICE, BOB, User};
 use crate::backend::{Backend, Protocol};
 
-/// Whether the server in front carries a protocol.
-fn is_served(protocol: Protocol) -> bool {
-    match protocol {
-        Protocol::Imap | Protocol::Pop3 | Protocol::ManageSieve => true,
-        Protocol::Submission => false,
-    }
-}
-
 /// Where the server is to offer one protocol.
 pub(super) struct Door {
     pub(super) protocol: Protocol,
@@ -32,9 +23,9 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// One for each protocol that is served.
-    pub(super) fn all_served() -> io::Result<Vec<Self>> {
-        Protocol::ALL.into_iter().filter(|protocol| is_served(*protocol)).map(Self::new).collect()
+    /// One for each protocol.
+    pub(super) fn all() -> io::Result<Vec<Self>> {
+        Protocol::ALL.into_iter().map(Self::new).collect()
     }
 
     pub(super) fn new(protocol: Protocol) -> io::Result<Self> {
@@ -230,11 +221,5 @@ mod tests {
                 assert!(door.commands().contains(&implicit.to_string()));
             }
         }
-    }
-
-    #[test]
-    fn imap_is_served() {
-        let doors = Door::all_served().unwrap();
-        assert!(doors.iter().any(|door| door.protocol == Protocol::Imap));
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
             .take("sasl", |text| list(text, ",", mechanism))?
             .unwrap_or_else(|| vec![Mechanism::Plain, Mechanism::OAuthBearer, Mechanism::XOAuth2]),
         advertise: keys
-            .take("advertise", |text| list(text, " ", text_of))?
+            .take("advertise", |text| list(text, " ", expanded))?
             .unwrap_or_else(|| advertised(protocol)),
         banner: keys.take("banner", text_of)?.unwrap_or("ready".into()),
         implementation: keys.take("implementation", text_of)?.unwrap_or("Gatepost".into()),
@@ -67,7 +67,8 @@ fn advertised(protocol: Protocol) -> Vec<String> {
         Protocol::Imap => &["IMAP4rev1", "SASL-IR", "LITERAL+"],
         Protocol::Pop3 => &["TOP", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "UIDL"],
         Protocol::ManageSieve => &["fileinto", "vacation"],
-        Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => &[],
+        Protocol::Submission => &["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN"],
+        Protocol::Smtp | Protocol::Lmtp => &[],
     };
     tokens.iter().map(|token| String::from(*token)).collect()
 }
@@ -175,6 +176,11 @@ impl<'a> Keys<'a> {
 #[expect(clippy::unnecessary_wraps, reason = "every reader of a value may fail")]
 pub(super) fn text_of(text: &str) -> Result<String, String> {
     Ok(text.into())
+}
+
+/// A text with escapes, so that it can hold a space where spaces separate.
+fn expanded(text: &str) -> Result<String, String> {
+    String::from_utf8(expand(text)?.octets).map_err(|_| format!("{text:?} is not UTF-8"))
 }
 
 fn list<T>(

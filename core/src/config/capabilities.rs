@@ -4,7 +4,8 @@
 //! the list, by the state of the connection.
 //! Invariants: no text holds a control character; every capability of IMAP is an atom of RFC 9051
 //! §9, every one of POP3 a tag with arguments of RFC 2449 §3, every Sieve extension a word that may
-//! be quoted; so all can be sent as they are.
+//! be quoted, every one of Submission a keyword with parameters of RFC 5321 §4.1.1.1; so all can be
+//! sent as they are.
 //! Read next: `listener`, which may override these.
 
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
@@ -20,6 +21,7 @@ pub(super) struct ByProtocol {
     imap: Capabilities,
     pop3: Capabilities,
     managesieve: Capabilities,
+    submission: Capabilities,
 }
 
 /// What the listeners of a protocol tell and accept, unless their own tables say otherwise.
@@ -56,6 +58,7 @@ const SIEVE: [&str; 19] = [
     "vacation",
     "variables",
 ];
+const SUBMISSION_ADVERTISE: [&str; 3] = ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"];
 const BANNER: &str = "Gatepost ready.";
 const IMPLEMENTATION: &str = "Gatepost";
 const MECHANISMS: [Mechanism; 3] = [Mechanism::Plain, Mechanism::OAuthBearer, Mechanism::XOAuth2];
@@ -70,6 +73,12 @@ pub(super) fn read(section: &Section<'_>) -> ByProtocol {
         imap: read_one(&section.section("imap"), "advertise", &IMAP_ADVERTISE, advertise_imap),
         pop3: read_one(&section.section("pop3"), "advertise", &POP3_ADVERTISE, advertise_pop3),
         managesieve: read_managesieve(&section.section("managesieve")),
+        submission: read_one(
+            &section.section("submission"),
+            "ehlo",
+            &SUBMISSION_ADVERTISE,
+            advertise_submission,
+        ),
     }
 }
 
@@ -79,7 +88,8 @@ impl ByProtocol {
         match protocol {
             Protocol::Pop3 => &self.pop3,
             Protocol::ManageSieve => &self.managesieve,
-            Protocol::Imap | Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => &self.imap,
+            Protocol::Submission => &self.submission,
+            Protocol::Imap | Protocol::Smtp | Protocol::Lmtp => &self.imap,
         }
     }
 }
@@ -93,7 +103,7 @@ fn read_managesieve(section: &Section<'_>) -> Capabilities {
 /// `key`: the one that lists what is told.
 fn read_one(
     section: &Section<'_>,
-    key: &str,
+    key: &'static str,
     default: &[&str],
     advertise: fn(&Value<'_>) -> Option<Vec<String>>,
 ) -> Capabilities {
@@ -181,6 +191,10 @@ fn advertise_pop3(value: &Value<'_>) -> Option<Vec<String>> {
     listed(value, capability_of_pop3)
 }
 
+fn advertise_submission(value: &Value<'_>) -> Option<Vec<String>> {
+    listed(value, keyword_of_ehlo)
+}
+
 fn listed(value: &Value<'_>, capability: fn(&Value<'_>) -> Option<String>) -> Option<Vec<String>> {
     if value.is("auto") {
         value.fault("\"auto\" is documented but not built yet", "list the capabilities");
@@ -243,4 +257,29 @@ fn extension(value: &Value<'_>) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
+}
+
+/// A keyword, perhaps with parameters of visible characters, with one space between two.
+fn keyword_of_ehlo(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let mut words = text.split(' ');
+    let keyword = words.next().unwrap_or_default();
+    let is_keyword = !keyword.is_empty()
+        && !keyword.starts_with('-')
+        && keyword.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|it| it.is_ascii_graphic());
+    if !is_keyword || text.len() > CAPABILITY_OCTETS_MAX || !words.all(is_word) {
+        let problem = format!("\"{}\" is no keyword", text.escape_debug());
+        let remedy = "write a keyword of RFC 5321 with its parameters, such as \"SIZE 52428800\"";
+        value.fault(problem, remedy);
+        return None;
+    }
+    let problem = match keyword.to_ascii_uppercase().as_str() {
+        "STARTTLS" => "is told by the proxy itself, when it is so",
+        "AUTH" => "is told by the proxy itself, from the key sasl",
+        "XCLIENT" | "XFORWARD" => "is not for clients to use",
+        _ => return Some(text.to_owned()),
+    };
+    value.fault(format!("\"{text}\" {problem}"), "take it out of the list");
+    None
 }

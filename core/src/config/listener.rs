@@ -157,8 +157,10 @@ fn protocol(value: &Value<'_>) -> Option<Protocol> {
     }
     let protocol = value.choice()?;
     match protocol {
-        Protocol::Imap | Protocol::Pop3 | Protocol::ManageSieve => Some(protocol),
-        Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => {
+        Protocol::Imap | Protocol::Pop3 | Protocol::ManageSieve | Protocol::Submission => {
+            Some(protocol)
+        }
+        Protocol::Smtp | Protocol::Lmtp => {
             let problem = format!("\"{text}\" is documented but not built yet");
             value.fault(problem, "remove this listener to start without it");
             None

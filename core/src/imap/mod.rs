@@ -18,6 +18,7 @@ use core::fmt;
 
 use crate::close::Refusal;
 use crate::handshake::StatusText;
+use crate::line::without_controls;
 
 /// Commands that are outstanding at a backend, and what it answered last: printed as
 /// `capability+login/banner`.
@@ -128,7 +129,7 @@ pub(crate) struct Capabilities(Vec<u8>);
 impl Capabilities {
     /// Cleaned, as it may be written into a line of ours.
     pub(crate) fn new(list: &[u8]) -> Self {
-        Self(line::without_controls(list))
+        Self(without_controls(list))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

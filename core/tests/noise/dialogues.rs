@@ -101,6 +101,19 @@ pub(crate) const WORDS: &[&[u8]] = &[
     b"STLS\r\n",
     b"CAPA\r\n",
     b"QUIT\r\n",
+    b"EHLO c.example\r\n",
+    b"STARTTLS\r\n",
+    b"BDAT 20\r\n",
+    b"BDAT 99999\r\n",
+    b"220 hi\r\n",
+    b"250-",
+    b"250 AUTH PLAIN\r\n",
+    b"250-XCLIENT ADDR HELO\r\n",
+    b"334 ",
+    b"235 in\r\n",
+    b"235-",
+    b"454 later\r\n",
+    b"535 no\r\n",
     b"* OK hello\r\n",
     b"* BYE bye\r\n",
     b"+ \r\n",
@@ -109,8 +122,16 @@ pub(crate) const WORDS: &[&[u8]] = &[
 ];
 
 /// Commands that are served as often as they come.
-pub(crate) const COMMANDS: &[&[u8]] =
-    &[b"a NOOP\r\n", b"a CAPABILITY\r\n", b"a ID NIL\r\n", b"a\n", b"CAPA\r\n", b"USER alice\r\n"];
+pub(crate) const COMMANDS: &[&[u8]] = &[
+    b"a NOOP\r\n",
+    b"a CAPABILITY\r\n",
+    b"a ID NIL\r\n",
+    b"a\n",
+    b"CAPA\r\n",
+    b"USER alice\r\n",
+    b"EHLO c\r\n",
+    b"NOOP\r\n",
+];
 
 fn client(text: &str) -> Op {
     Op::Bytes(Leg::Client, text.as_bytes().to_vec())
@@ -147,7 +168,7 @@ fn opening() -> Vec<Op> {
 
 /// All of them. Each logs in under some configuration.
 pub(crate) fn all() -> Vec<Vec<Op>> {
-    [imap(), pop3()].concat()
+    [imap(), pop3(), submission()].concat()
 }
 
 fn pop3() -> Vec<Vec<Op>> {
@@ -184,6 +205,49 @@ fn pop3() -> Vec<Vec<Op>> {
             plain_backend("-ERR [AUTH] wrong\r\n"),
             vec![client("USER bob\r\nPASS cUcUmber\r\n")],
             plain_backend("+OK in\r\n"),
+        ]
+        .concat(),
+    ]
+}
+
+fn submission() -> Vec<Vec<Op>> {
+    let opening = || vec![Op::Good, Op::Good, client("STARTTLS\r\n"), Op::Good];
+    let plain = "EHLO c.example\r\nAUTH PLAIN AGFsaWNlAGNVY1VtYmVy\r\nMAIL FROM:<a@b>\r\n";
+    let xoauth2 = "AUTH XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciB0AQE=\r\n";
+    let list = "250-h\r\n250 AUTH PLAIN XOAUTH2\r\n";
+    let plain_backend = |said: &str| {
+        [
+            vec![Op::Good, Op::Good, Op::Good],
+            vec![backend("220 hi\r\n"), backend(list), backend(said)],
+        ]
+        .concat()
+    };
+    let starttls_backend = [
+        vec![Op::Good, Op::Good],
+        vec![backend("220-h\r\n220 hi\r\n"), backend("250-h\r\n250 STARTTLS\r\n")],
+        vec![backend("220 go\r\n"), Op::Good, backend(list), backend("235 in\r\n")],
+    ]
+    .concat();
+    let xclient = "250-h\r\n250-XCLIENT ADDR HELO\r\n250 AUTH PLAIN\r\n";
+    vec![
+        [opening(), vec![client(plain)], plain_backend("235 in\r\n250 ok\r\n")].concat(),
+        [opening(), vec![client(plain)], starttls_backend].concat(),
+        [
+            opening(),
+            vec![client("EHLO c.example\r\nBDAT 4\r\nQUITAUTH PLAIN\r\n")],
+            vec![client("AGFsaWNlAGNVY1VtYmVy\r\n"), Op::Good, Op::Good, Op::Good],
+            vec![backend("220 hi\r\n"), backend(xclient), backend("220 hi\r\n")],
+            vec![backend(list), backend("235 in\r\n")],
+        ]
+        .concat(),
+        [
+            opening(),
+            vec![client(plain)],
+            plain_backend("535-no\r\n535 5.7.8 wrong\r\n"),
+            vec![client(xoauth2)],
+            plain_backend("334 eyJzdGF0dXMiOiI0MDEifQ==\r\n"),
+            vec![client("\r\n"), backend("535 expired\r\n"), client(xoauth2)],
+            plain_backend("235 in\r\n"),
         ]
         .concat(),
     ]

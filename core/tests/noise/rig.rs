@@ -307,8 +307,14 @@ impl Rig {
             self.outstanding.is_some_and(|(_, kind)| kind == Kind::Tls(Leg::Backend));
         assert!(!shakes_hands, "octets within a handshake");
         if !encrypted && self.encrypted != TlsMode::Plain {
-            const WITHOUT_TLS: [&[u8]; 4] =
-                [b"S STARTTLS\r\n", b"C CAPABILITY\r\n", b"CAPA\r\n", b"STLS\r\n"];
+            const WITHOUT_TLS: [&[u8]; 6] = [
+                b"S STARTTLS\r\n",
+                b"C CAPABILITY\r\n",
+                b"CAPA\r\n",
+                b"STLS\r\n",
+                b"EHLO mail.example.com\r\n",
+                b"STARTTLS\r\n",
+            ];
             const PROXY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
             let harmless = WITHOUT_TLS.contains(&octets) || octets.starts_with(PROXY);
             assert!(harmless && !contains(octets, PASSWORD.as_bytes()), "said before TLS");

@@ -17,16 +17,19 @@ const FORWARDING: [Forwarding; 3] = [Forwarding::None, Forwarding::Xclient, Forw
 const OF_EACH: usize = 27;
 
 /// How many there are.
-pub(crate) const COUNT: usize = 2 * OF_EACH;
+pub(crate) const COUNT: usize = 3 * OF_EACH;
 
 /// What is spoken under a configuration.
 fn protocol(configuration: usize) -> Protocol {
-    [Protocol::Imap, Protocol::Pop3][configuration / OF_EACH]
+    [Protocol::Imap, Protocol::Pop3, Protocol::Submission][configuration / OF_EACH]
 }
 
 fn advertised(configuration: usize) -> [&'static str; 3] {
-    [["IMAP4rev1", "SASL-IR", "LITERAL+"], ["TOP", "RESP-CODES", "PIPELINING"]]
-        [configuration / OF_EACH]
+    [
+        ["IMAP4rev1", "SASL-IR", "LITERAL+"],
+        ["TOP", "RESP-CODES", "PIPELINING"],
+        ["PIPELINING", "8BITMIME", "SIZE 52428800"],
+    ][configuration / OF_EACH]
 }
 
 /// The listener of a configuration, counted from 0.

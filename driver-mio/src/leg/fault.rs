@@ -3,6 +3,7 @@
 //! Not the texts a client hears, nor whether to try again: the core judges that from the class.
 //! rustls' own error is mapped here, once, and does not leave the leg. Next: `tls_layer.rs`.
 
+use std::fmt;
 use std::io;
 
 use rustls::{
@@ -88,6 +89,21 @@ pub(crate) enum CertificateFault {
     PinMismatch,
     Revoked,
     Other(String),
+}
+
+impl fmt::Display for CertificateFault {
+    /// One word for each fault that has a name, for the log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownIssuer => "unknown-issuer",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not-yet-valid",
+            Self::NameMismatch => "name-mismatch",
+            Self::PinMismatch => "pin-mismatch",
+            Self::Revoked => "revoked",
+            Self::Other(what) => what,
+        })
+    }
 }
 
 impl From<&Error> for TlsFault {

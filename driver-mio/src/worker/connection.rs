@@ -2,8 +2,8 @@
 //!
 //! Not here: what happens in a stage, see `dialogue`, `../relay.rs` and `close`.
 //! Invariants: a token names a registration, not a slot, so that an event of a connection that is
-//! gone, or of a backend leg that was hung up, finds nobody. A broken wire is neither read nor
-//! written again.
+//! gone, or of a backend leg that was hung up, finds nobody. A broken wire is not written again,
+//! and read only by a relay that carries what came before it broke.
 //! Read next: `mod.rs`, which gives a connection its turns.
 
 use std::net::SocketAddr;

@@ -92,9 +92,7 @@ pub(crate) fn tls_up(up: &TlsUp, side: Side, body: &mut Body) -> Answer {
 pub(crate) fn tls_failed(fault: &TlsFault, side: Side, body: &mut Body) -> Answer {
     use gatepost_core::TlsFault as Class;
     let (class, detail) = match fault {
-        TlsFault::Certificate(certificate) => {
-            (Class::Certificate, Some(format!("{certificate:?}")))
-        }
+        TlsFault::Certificate(certificate) => (Class::Certificate, Some(certificate.to_string())),
         TlsFault::Alpn => (Class::NoCommonGround, Some("alpn".to_owned())),
         TlsFault::Incompatible(detail) => (Class::NoCommonGround, Some(detail.clone())),
         TlsFault::Protocol(detail) => (Class::Protocol, Some(detail.clone())),
@@ -102,7 +100,7 @@ pub(crate) fn tls_failed(fault: &TlsFault, side: Side, body: &mut Body) -> Answe
         TlsFault::PeerClosed => (Class::Closed, None),
         TlsFault::Io(kind) => (Class::Closed, Some(kind.to_string())),
     };
-    body.record.detail = detail.map(|detail| format!("{side}: {detail}").into_boxed_str());
+    body.record.detail = detail.map(|detail| format!("{side}/{detail}").into_boxed_str());
     Answer::TlsFailed(class)
 }
 

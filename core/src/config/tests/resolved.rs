@@ -188,6 +188,30 @@ tls = "starttls"
 }
 
 #[test]
+fn a_submission_listener_tells_keywords_with_their_parameters() {
+    let text = extended(
+        r#"[destination.main.protocol.submission]
+port = 465
+tls = "implicit"
+[capabilities.submission]
+ehlo = ["SIZE 52428800", "X-A b=c", "8BITMIME"]
+sasl = ["PLAIN"]
+[listener.submission]
+protocol = "submission"
+bind = ["0.0.0.0:587"]
+tls = "starttls"
+banner = "at your service"
+"#,
+    );
+    let config = config(&text);
+    let [_, submission] = &config.listeners[..] else { panic!() };
+    assert_eq!(submission.protocol, Protocol::Submission);
+    assert_eq!(submission.advertise, ["SIZE 52428800", "X-A b=c", "8BITMIME"]);
+    assert_eq!(submission.mechanisms.len(), 1);
+    assert_eq!(submission.banner, "at your service");
+}
+
+#[test]
 fn a_destination_with_everything() {
     let pin = "0123456789abcdef".repeat(4);
     let config = config(&extended(&format!(

@@ -1,0 +1,15 @@
+//! The tests by subject, and the stage that they share.
+
+mod accept;
+mod check;
+mod crowd;
+mod drain;
+mod ends;
+mod flow;
+mod idle;
+mod log;
+mod names;
+mod program;
+mod stage;
+mod tls;
+mod wire;
