@@ -2,7 +2,7 @@
 //!
 //! It runs without privileges: as the current user, or as `nobody` when the tests are run by root
 //! (Dovecot gives no mail to root). Two ports for each protocol: one in the clear with STARTTLS,
-//! one with implicit TLS. Loopback is trusted, so an `ID` or `XCLIENT` with the client's address
+//! one with implicit TLS (ManageSieve has the former alone). Loopback is trusted, so an `ID` or `XCLIENT` with the client's address
 //! takes effect and shows as `rip=` in [`Dovecot::log`]. Delays after a wrong password are off. Mail
 //! is in maildirs that appear at an account's first login or delivery; what LMTP delivers goes
 //! through the account's active Sieve script where ManageSieve is served too. How it is configured
@@ -64,6 +64,17 @@ struct Door {
     protocol: Protocol,
     port: u16,
     tls_port: u16,
+}
+
+impl Door {
+    /// How connections to its ports begin. Dovecot documents no ManageSieve with implicit TLS.
+    fn modes(&self) -> &'static [Tls] {
+        if self.protocol == Protocol::ManageSieve {
+            &[Tls::Plain]
+        } else {
+            &[Tls::Plain, Tls::Implicit]
+        }
+    }
 }
 
 /// A running Dovecot.
@@ -145,6 +156,7 @@ impl Dovecot {
     /// The lines of its log that report a login over a protocol, once there are `count` of them:
     /// the log may be a moment late. After a while it answers what there is.
     pub fn logins(&self, protocol: Protocol, count: usize) -> Vec<String> {
+        // Every protocol's login process has the protocol's name.
         let process = format!("{protocol}-login: ");
         let mut logins = Vec::new();
         for _ in 0..LOOKS {
@@ -178,8 +190,8 @@ impl Dovecot {
 
     fn wait(&mut self) -> io::Result<()> {
         for door in self.doors.clone() {
-            for tls in [Tls::Plain, Tls::Implicit] {
-                let endpoint = self.endpoint(door.protocol, tls);
+            for tls in door.modes() {
+                let endpoint = self.endpoint(door.protocol, *tls);
                 self.daemon.wait_until(|| serves(&endpoint))?;
             }
         }

@@ -34,11 +34,13 @@ impl Route {
     }
 }
 
-/// Where connections for SMTP and LMTP go, in the clear.
+/// Where connections for SMTP and LMTP go.
 #[derive(Clone, Debug)]
 pub(crate) struct PassThrough {
     pub(crate) smtp: Endpoint,
     pub(crate) lmtp: Endpoint,
+    /// As that of a [`Route`].
+    pub(crate) trust: String,
 }
 
 /// A port of the proxy.
@@ -72,7 +74,7 @@ impl Listener {
 
 /// A running proxy.
 pub(crate) struct Front {
-    proxy: Proxy,
+    _proxy: Proxy,
     authority: Authority,
     listeners: Vec<Listener>,
     _folder: TempDir,
@@ -110,8 +112,8 @@ impl Front {
             map.display(),
         );
         text.push_str("[routing]\ndefault_destination = \"d0\"\n");
-        if let Some(PassThrough { smtp, lmtp }) = pass_through {
-            let route = Route::to(&[smtp.clone(), lmtp.clone()]);
+        if let Some(PassThrough { smtp, lmtp, trust }) = pass_through {
+            let route = Route { trust: trust.clone(), ..Route::to(&[smtp.clone(), lmtp.clone()]) };
             text.push_str("smtp_passthrough_destination = \"carried\"\n");
             text.push_str(&destination("carried", &route));
         }
@@ -123,7 +125,7 @@ impl Front {
         }
         let ports: Vec<u16> = listeners.iter().map(|listener| listener.port).collect();
         let proxy = Proxy::start(&text, &ports).unwrap();
-        Self { proxy, authority, listeners, _folder: folder }
+        Self { _proxy: proxy, authority, listeners, _folder: folder }
     }
 
     /// Where an IMAP client connects.

@@ -7,7 +7,7 @@ use gatepost_conformance::rig::{Protocol, Tls, imap::Client};
 use crate::real::stage::{PASSWORD, Path, Stage, account, forwarded_account};
 
 /// An address of loopback that neither the proxy nor any other client uses.
-const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 pub(crate) fn the_log_shows_where_a_client_connects_from(path: Path) {
     let Some(stage) = Stage::set(path, &[]) else { return };

@@ -111,6 +111,7 @@ impl Stage {
             let pass_through = postfix.as_ref().map(|postfix| PassThrough {
                 smtp: postfix.endpoint(Protocol::Smtp, Tls::Plain),
                 lmtp: dovecot.endpoint(Protocol::Lmtp, Tls::Plain),
+                trust: String::new(),
             });
             let routes = routes(&dovecot, postfix.as_ref(), &protocols);
             Front::start_on(listeners, &routes, pass_through.as_ref())
@@ -163,7 +164,13 @@ fn routes(dovecot: &Dovecot, postfix: Option<&Postfix>, protocols: &[Protocol]) 
     let with_login: Vec<Protocol> =
         protocols.iter().copied().filter(|protocol| *protocol != Protocol::Lmtp).collect();
     let ways = |tls: Tls| -> Vec<Endpoint> {
-        with_login.iter().map(|protocol| dovecot.endpoint(*protocol, tls)).collect()
+        let tls_of = |protocol: Protocol| match (protocol, tls) {
+            // Dovecot does not serve it with implicit TLS.
+            (Protocol::ManageSieve, Tls::Implicit) => Tls::Starttls,
+            (_, tls) => tls,
+        };
+        let endpoint = |protocol: &Protocol| dovecot.endpoint(*protocol, tls_of(*protocol));
+        with_login.iter().map(endpoint).collect()
     };
     let mut routes: Vec<Route> = Vec::new();
     for tls in Tls::ALL {

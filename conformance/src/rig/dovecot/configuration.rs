@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::rig::{
-    Protocol,
+    Protocol, Tls,
     dovecot::{Door, Owner, SESSION_LIMIT},
 };
 
@@ -94,11 +94,12 @@ service imap-urlauth-login {{
     fn service(&self, door: &Door) -> String {
         let Door { protocol, port, tls_port } = door;
         let name = process(*protocol);
-        // The names decide nothing: what begins with TLS says so itself.
-        let listeners = format!(
-            "  inet_listener {name} {{\n    port = {port}\n  }}\n  \
-             inet_listener {name}s {{\n    port = {tls_port}\n    ssl = yes\n  }}\n"
-        );
+        let mut listeners = format!("  inet_listener {name} {{\n    port = {port}\n  }}\n");
+        if door.modes().contains(&Tls::Implicit) {
+            listeners.push_str(&format!(
+                "  inet_listener {name}s {{\n    port = {tls_port}\n    ssl = yes\n  }}\n"
+            ));
+        }
         if *protocol == Protocol::Lmtp {
             return format!("service lmtp {{\n{listeners}}}\n{}", self.delivery());
         }
