@@ -78,6 +78,8 @@ pub enum Reason {
     TooManyBadCommands,
     /// A line, literal or count past its limit, where the input's frame is lost.
     LimitExceeded,
+    /// No backend could be had for a client that is carried without a login.
+    Backend(AttemptFault),
     /// The client speaks HTTP.
     Http,
     /// An operator ended this session.
@@ -95,6 +97,7 @@ impl fmt::Display for Reason {
             Self::Tls(fault) => return write!(f, "tls/{fault}"),
             Self::Timeout(timer) => return write!(f, "timeout/{timer}"),
             Self::NotAllowed => "not-allowed",
+            Self::Backend(fault) => return write!(f, "backend/{fault}"),
             Self::TooManyConnections => "too-many-connections",
             Self::TooManyAttempts => "too-many-attempts",
             Self::TooManyBadCommands => "too-many-bad-commands",
@@ -305,6 +308,8 @@ pub enum AttemptFault {
     ModeRefused,
     /// The destination does not serve this protocol.
     NoEndpoint,
+    /// Credentials would leave unencrypted, and the destination does not allow that.
+    PlaintextForbidden,
 }
 
 impl AttemptFault {
@@ -333,7 +338,8 @@ impl AttemptFault {
             | Self::NoWayToLogIn
             | Self::ServerBug
             | Self::ModeRefused
-            | Self::NoEndpoint => Refusal::Configuration,
+            | Self::NoEndpoint
+            | Self::PlaintextForbidden => Refusal::Configuration,
             Self::MechanismMissing => Refusal::Mechanism,
         }
     }
@@ -360,7 +366,8 @@ impl AttemptFault {
             | Self::CommandRejected
             | Self::ServerBug
             | Self::ModeRefused
-            | Self::NoEndpoint => false,
+            | Self::NoEndpoint
+            | Self::PlaintextForbidden => false,
         }
     }
 }
@@ -387,6 +394,7 @@ impl fmt::Display for AttemptFault {
             Self::ServerBug => "server-bug",
             Self::ModeRefused => "mode-refused",
             Self::NoEndpoint => "no-endpoint",
+            Self::PlaintextForbidden => "plaintext-forbidden",
         };
         f.write_str(word)
     }

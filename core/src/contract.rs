@@ -44,6 +44,9 @@
 //! 7. An ending is data ([`Close`]), and network input never panics.
 //! 8. The core picks no host and knows no health: [`Target`] leaves host and address to the
 //!    driver; [`BackendFacts`] says what was chosen.
+//! 9. Where a listener carries its clients from their first byte
+//!    ([`crate::config::Listener::bridge`]), nothing is looked up or eaten, and [`Step::Splice`]
+//!    follows the connection and its TLS.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -127,7 +130,8 @@ pub enum Event {
     Answer(Ticket, Answer),
     /// The instant of [`crate::Session::poll_timeout`] has come.
     Timeout,
-    /// The program shuts down: a login in flight may finish, nothing new begins.
+    /// The program shuts down: a login in flight may finish, nothing new begins. Told once more,
+    /// the time for that is over, and the session ends.
     Drain,
     /// An operator ends this session now.
     Kicked,

@@ -32,6 +32,7 @@ pub mod route;
 pub mod sasl;
 pub mod secret;
 pub mod session;
+mod smtp;
 pub mod submission;
 pub mod time;
 

@@ -23,6 +23,9 @@ pub const USER_MAX: usize = 1024;
 /// Octets a client may send before it is logged in, in all.
 pub const PREAUTH_MAX: usize = 65536;
 
+/// Octets of a client that is carried from its first byte, taken before its backend is there.
+pub const EARLY_MAX: usize = 4096;
+
 /// Commands that cannot be served before the connection ends.
 pub const BAD_COMMANDS_MAX: u32 = 10;
 

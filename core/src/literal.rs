@@ -148,6 +148,10 @@ fn read_quoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
             }
             b'\\' => {
                 matches!(inside.get(at + 1)?, b'"' | b'\\').then_some(())?;
+                if content.is_empty() {
+                    // It may be a password, of which a buffer that grows leaves parts behind.
+                    content.reserve_exact(inside.len());
+                }
                 content.extend_from_slice(&inside[from..at]);
                 // The escaped octet is the first of what is taken next.
                 from = at + 1;

@@ -46,23 +46,17 @@ pub(crate) enum Welcome {
 }
 
 impl Frontend {
-    /// The dialogue that a listener's clients expect.
-    ///
-    /// # Panics
-    ///
-    /// If no dialogue is built for the protocol: the configuration refuses such a listener.
-    pub(crate) fn new(listener: Arc<Listener>) -> Self {
-        match listener.protocol {
+    /// The dialogue that a listener's clients expect; none where they are carried without a login.
+    pub(crate) fn new(listener: Arc<Listener>) -> Option<Self> {
+        Some(match listener.protocol {
             Protocol::Imap => Self::Imap(imap::frontend::Frontend::new(listener)),
             Protocol::Pop3 => Self::Pop3(pop3::frontend::Frontend::new(listener)),
             Protocol::ManageSieve => {
                 Self::ManageSieve(managesieve::frontend::Frontend::new(listener))
             }
             Protocol::Submission => Self::Submission(submission::frontend::Frontend::new(listener)),
-            protocol @ (Protocol::Smtp | Protocol::Lmtp) => {
-                panic!("no dialogue is built for {}", protocol.name())
-            }
-        }
+            Protocol::Smtp | Protocol::Lmtp => return None,
+        })
     }
 
     /// The handshake for a login of this client, which passes on what it said before.

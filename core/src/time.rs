@@ -4,7 +4,7 @@
 //! tests make any instant they like. A deadline belongs to a [`Timer`], never moves because bytes
 //! arrived, and what happens when it passes stands in one place, [`Timer::expiry`].
 //!
-//! Read next: `session.rs`, where the timers are started and stopped.
+//! Read next: `session/clock.rs`, where the timers are started and stopped.
 
 use core::fmt;
 use core::ops::Add;

@@ -119,18 +119,24 @@ impl Pump {
     }
 }
 
-/// Begins with what was received and not eaten, each toward the other side.
+/// Begins with what was received and not eaten, each toward the other side. `lost`: the last words
+/// of the dialogue broke that wire.
 pub(crate) fn begin(
     relay: Relay,
     inbox: Inbox,
+    lost: Option<(Side, LegFault)>,
     body: &mut Body,
     resources: &mut Resources,
 ) -> Stage {
+    let broken = lost.map(|(side, fault)| {
+        let end = relay.lost(side, fault, resources.now);
+        Broken { side, end }
+    });
     let mut pump = Box::new(Pump {
         relay,
         from_client: Direction::default(),
         from_backend: Direction::default(),
-        broken: None,
+        broken,
     });
     for (from, bytes) in [(Side::Client, inbox.client), (Side::Backend, inbox.backend)] {
         let to = from.other();
@@ -159,7 +165,8 @@ pub(crate) fn turn(pump: &mut Pump, body: &mut Body, resources: &mut Resources) 
                 Carried::End(end) => return finish(pump, &end, body, resources),
             }
         }
-        // A direction may have been passed over for want of budget although nothing moved.
+        // The budget first: one direction may have used it up for octets that the other side does
+        // not take yet, and the other direction was not looked at.
         if budget == 0 {
             return Progress::Again;
         }

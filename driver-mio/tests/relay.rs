@@ -4,11 +4,14 @@
 mod world;
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use world::{End, Kind, LOGGED_IN, LOGIN, World};
+use gatepost_mio::Rig;
+use world::{End, Kind, LOGGED_IN, LOGIN, PATIENCE, World};
 
 /// Octets of a bulk transfer: many times what sockets and pipes hold.
 const BULK: usize = 12 * 1024 * 1024;
@@ -168,4 +171,33 @@ fn a_side_that_breaks_takes_the_other_with_it() {
         drop(backend);
         world.settles(|held| held.connections == 0);
     }
+}
+
+#[test]
+fn a_client_that_broke_before_the_hand_off_takes_the_backend_with_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let rig = Rig { resolve: Some(Arc::new(move |_: &str, _| Ok(address))), ..Rig::default() };
+    let world = World::with(KINDS[0], rig);
+
+    let mut client = world.connect();
+    client.socket().peek(&mut [0]).unwrap();
+    client.say(LOGIN);
+    // More than the server takes before a login: the reset behind it is met by the first write.
+    client.say(&"x".repeat(100_000));
+    let (mut backend, _) = listener.accept().unwrap();
+    backend.set_read_timeout(Some(PATIENCE)).unwrap();
+    backend.write_all(b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] hello\r\n").unwrap();
+    let mut login = [0; "L AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\n".len()];
+    backend.read_exact(&mut login).unwrap();
+    // The greeting was not read, which turns the close into a reset.
+    drop(client);
+    thread::sleep(Duration::from_millis(100));
+    backend.write_all(b"L OK [CAPABILITY IMAP4rev1 IDLE] in\r\n").unwrap();
+
+    let mut passed = Vec::new();
+    backend.read_to_end(&mut passed).unwrap();
+    assert!(passed.iter().all(|octet| *octet == b'x'));
+    drop(backend);
+    world.settles(|held| held.connections == 0);
 }

@@ -49,6 +49,8 @@ pub enum Program {
     Mbsync,
     /// Debian's curl, with IMAP.
     Curl,
+    /// Debian's swaks.
+    Swaks,
     /// Debian's python3; its standard library is enough.
     Python,
     /// The `gatepost` program itself, built by `cargo build`.
@@ -72,6 +74,7 @@ impl Program {
             Self::SieveConnect => missing("sieve-connect", "sieve-connect"),
             Self::Mbsync => missing("mbsync", "isync"),
             Self::Curl => missing("curl", "curl"),
+            Self::Swaks => missing("swaks", "swaks"),
             Self::Python => missing("python3", "python3"),
             Self::Gatepost => proxy::program().err().map(|error| error.to_string()),
         }

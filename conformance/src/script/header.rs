@@ -27,6 +27,7 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
     let listener = Listener {
         name: "script".into(),
         protocol,
+        bridge: None,
         bind: vec![SocketAddr::from(([198, 51, 100, 1], 143))],
         tls,
         hostname: keys.take("hostname", text_of)?.unwrap_or("mail.example.com".into()),

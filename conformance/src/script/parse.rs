@@ -113,7 +113,7 @@ impl Reader {
     }
 
     fn finish(self, path: &Path, text: &str) -> Result<Script, String> {
-        let listener = self.listener.ok_or("listen: is missing")?;
+        let mut listener = self.listener.ok_or("listen: is missing")?;
         if self.blocks.is_empty() {
             return Err("the timeline is missing".into());
         }
@@ -129,6 +129,9 @@ impl Reader {
             Some(default) => default,
             None => route("* -> default.test:143 plain", listener.protocol)?.destination,
         };
+        if !listener.protocol.bears_credentials() {
+            listener.bridge = Some(Arc::clone(&default));
+        }
         Ok(Script {
             path: path.to_owned(),
             lines: text.lines().map(String::from).collect(),

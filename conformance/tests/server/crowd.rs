@@ -91,17 +91,22 @@ fn returns(stage: &Stage, tls: Tls, way: &str, end: impl FnOnce(Wire)) {
     end(taken);
 }
 
+/// One connection at a time; three destinations, at the last of which nobody listens.
+fn stage_for_one(backend: &Backend, undecided: &Backend) -> Stage {
+    let keys = "max_connections = 1\npreauth_timeout = \"1s\"\nmax_auth_attempts = 1";
+    Draft::new("threads = 2\nbackend_connect_retries = 0\nbridge_idle = \"1s\"")
+        .listener(Tls::Plain, 0, keys)
+        .destination("far", backend, "")
+        .destination("undecided", undecided, "")
+        .destination_at("nowhere", "127.0.0.1", 1, "allow_plaintext_auth = true\n")
+        .start()
+}
+
 #[test]
 fn a_place_returns_however_its_connection_ends() {
     let backend = Backend::start(Tls::Plain);
     let undecided = Backend::start_undecided();
-    let keys = "max_connections = 1\npreauth_timeout = \"1s\"\nmax_auth_attempts = 1";
-    let stage = Draft::new("threads = 2\nbackend_connect_retries = 0\nbridge_idle = \"1s\"")
-        .listener(Tls::Plain, 0, keys)
-        .destination("far", &backend, "")
-        .destination("undecided", &undecided, "")
-        .destination_at("nowhere", "127.0.0.1", 1, "allow_plaintext_auth = true\n")
-        .start();
+    let stage = stage_for_one(&backend, &undecided);
     let ends = |way: &str, end: &dyn Fn(Wire)| returns(&stage, Tls::Plain, way, end);
     let logged_in = |mut client: Wire| {
         client.say("a LOGIN far@test x\r\n");

@@ -14,7 +14,8 @@ use super::tree::{Finding, Rule};
 /// The protocols of the core.
 const PROTOCOLS: [&str; 4] = ["imap", "pop3", "managesieve", "submission"];
 /// Modules of the core that both automata of a protocol may name, beside their protocol's own.
-const FOR_AUTOMATA: [&str; 6] = ["automaton", "close", "config", "line", "sasl", "secret"];
+const FOR_AUTOMATA: [&str; 7] =
+    ["automaton", "close", "config", "line", "literal", "sasl", "secret"];
 /// What a frontend's may name in addition.
 const FOR_FRONTENDS: [&str; 1] = ["dialogue"];
 /// What a backend's may name in addition.

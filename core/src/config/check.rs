@@ -7,7 +7,8 @@
 use alloc::{format, string::ToString, sync::Arc, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{destination::Destination, listener::Listener, reader::Section, routing::Routing};
+use super::routing::{PASS_THROUGH, Routing};
+use super::{destination::Destination, listener::Listener, reader::Section};
 
 /// No two listeners may take the same address and port. 0.0.0.0 and :: are different ones.
 pub(super) fn distinct_binds(root: &Section<'_>, listeners: &[Arc<Listener>]) {
@@ -26,10 +27,34 @@ pub(super) fn distinct_binds(root: &Section<'_>, listeners: &[Arc<Listener>]) {
     }
 }
 
-/// The default destination must speak what the listeners speak.
+/// What is carried must have somewhere to go that speaks it.
+pub(super) fn carried_somewhere(root: &Section<'_>, listeners: &[Arc<Listener>]) {
+    for listener in listeners.iter().filter(|listener| !listener.protocol.bears_credentials()) {
+        let protocol = listener.protocol.name();
+        let path = ["listener", &listener.name, "protocol"];
+        match &listener.bridge {
+            // A name that nobody has is a fault of its own.
+            None if root.section("routing").holds(PASS_THROUGH) => {}
+            None => {
+                let problem = format!("{protocol} is carried, and no destination is named for it");
+                let remedy = format!("write [routing] with {PASS_THROUGH}");
+                root.fault(&path, problem, &remedy);
+            }
+            Some(destination) if destination.endpoint(listener.protocol).is_none() => {
+                let name = &destination.name;
+                let problem = format!("the pass-through destination \"{name}\" lacks {protocol}");
+                let remedy = format!("add [destination.{name}.protocol.{protocol}]");
+                root.fault(&path, problem, &remedy);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// The default destination must speak what clients of the listeners log in by.
 pub(super) fn default_speaks(root: &Section<'_>, listeners: &[Arc<Listener>], routing: &Routing) {
     let default = &routing.default_destination;
-    for listener in listeners {
+    for listener in listeners.iter().filter(|listener| listener.protocol.bears_credentials()) {
         if default.endpoint(listener.protocol).is_none() {
             let protocol = listener.protocol.name();
             let problem = format!("the default destination \"{}\" lacks {protocol}", default.name);

@@ -111,7 +111,7 @@ pub(super) const KEYS: &[(&str, Standing)] = &[
     ("destination.*.protocol.lmtp.forwarding", Built),
     ("destination.*.protocol.http", Http),
     ("routing.default_destination", Built),
-    ("routing.smtp_passthrough_destination", NotBuilt),
+    ("routing.smtp_passthrough_destination", Built),
     ("routing.master_user_separators", Built),
     ("mapping.source", Built),
     ("mapping.normalize", Built),

@@ -5,13 +5,14 @@
 //! `server`, `tls`, `routing` and `mapping` tables are merged into it.
 //! Read next: `capabilities` (what it advertises), `check` (what two listeners must not share).
 
-use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, sync::Arc, vec::Vec};
 use core::{net::SocketAddr, time::Duration};
 
 use super::{
     address::{Cidr, cidr, socket_address},
     capabilities::{ByProtocol, banner, line, mechanisms},
     choice::{Choice, Normalize, Protocol, TlsMode, TlsVersion},
+    destination::Destination,
     reader::{Section, Value},
     routing::Lookup,
     server::Limits,
@@ -26,6 +27,8 @@ pub struct Listener {
     pub name: String,
     /// What it speaks.
     pub protocol: Protocol,
+    /// Where clients are carried from their first byte, on SMTP and LMTP; none where they log in.
+    pub bridge: Option<Arc<Destination>>,
     /// Where it listens; at least one address, and port 0 stands for any free one.
     pub bind: Vec<SocketAddr>,
     /// How TLS begins.
@@ -84,6 +87,8 @@ pub(super) struct Inherited {
     pub(super) min_version: TlsVersion,
     pub(super) capabilities: ByProtocol,
     pub(super) lookup: Lookup,
+    /// Where SMTP and LMTP are carried to.
+    pub(super) pass_through: Option<Arc<Destination>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -118,9 +123,11 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
     let names = |value: &Value<'_>| value.list(|name| certificate(name, &all.certificates));
     let lookup = &all.lookup;
     let told = all.capabilities.of(protocol.unwrap_or(Protocol::Imap));
+    let carried = protocol.is_some_and(|protocol| !protocol.bears_credentials());
     let listener = Listener {
         name: name.to_owned(),
         protocol: protocol.unwrap_or(Protocol::Imap),
+        bridge: all.pass_through.clone().filter(|_| carried),
         bind: bind.unwrap_or_default(),
         tls: tls.unwrap_or(TlsMode::Plain),
         hostname: all.hostname.clone(),
@@ -155,17 +162,7 @@ fn protocol(value: &Value<'_>) -> Option<Protocol> {
         value.fault("HTTP is not carried", "remove this listener");
         return None;
     }
-    let protocol = value.choice()?;
-    match protocol {
-        Protocol::Imap | Protocol::Pop3 | Protocol::ManageSieve | Protocol::Submission => {
-            Some(protocol)
-        }
-        Protocol::Smtp | Protocol::Lmtp => {
-            let problem = format!("\"{text}\" is documented but not built yet");
-            value.fault(problem, "remove this listener to start without it");
-            None
-        }
-    }
+    value.choice()
 }
 
 fn certificate(value: &Value<'_>, known: &[String]) -> Option<String> {
@@ -195,7 +192,8 @@ fn check(section: &Section<'_>, listener: &Listener, tls: Option<TlsMode>, certi
             section.fault(&["certificates"], "leaves the listener without a certificate", remedy);
         }
         Some(TlsMode::Plain)
-            if !listener.cleartext_without_tls
+            if listener.protocol.bears_credentials()
+                && !listener.cleartext_without_tls
                 && listener.mechanisms.iter().all(|mechanism| is_cleartext(*mechanism)) =>
         {
             let problem = "nobody can log in here, since every mechanism needs TLS";
@@ -205,6 +203,9 @@ fn check(section: &Section<'_>, listener: &Listener, tls: Option<TlsMode>, certi
         }
         Some(TlsMode::Implicit | TlsMode::StartTls | TlsMode::Plain) | None => {}
     }
+    if !listener.protocol.bears_credentials() {
+        check_carried(section, listener);
+    }
     if listener.alert.is_some() && listener.protocol != Protocol::Imap {
         let problem = "has no effect, since only IMAP can carry an alert";
         section.warning(&["alert"], problem, "remove it");
@@ -212,6 +213,26 @@ fn check(section: &Section<'_>, listener: &Listener, tls: Option<TlsMode>, certi
     if listener.max_connections == 0 {
         let problem = "closes this listener: nobody can log in here";
         section.warning(&["max_connections"], problem, "raise it when the listener is to serve");
+    }
+}
+
+/// Rules for a listener whose clients are carried from their first byte.
+fn check_carried(section: &Section<'_>, listener: &Listener) {
+    const OF_LOGINS: [&str; 6] = [
+        "max_auth_attempts",
+        "working_interval",
+        "allow_plain_auth_without_tls",
+        "sasl",
+        "banner",
+        "normalize",
+    ];
+    let carried = format!("{} is carried from the first byte", listener.protocol.name());
+    if listener.tls == TlsMode::StartTls {
+        let problem = format!("{carried}, so there is no STARTTLS of the proxy's");
+        section.fault(&["tls"], problem, "use \"implicit\" or \"plain\"");
+    }
+    for key in OF_LOGINS.into_iter().filter(|key| section.holds(key)) {
+        section.warning(&[key], format!("has no effect, since {carried}"), "remove it");
     }
 }
 

@@ -99,6 +99,11 @@ fn read(root: &Section<'_>) -> Option<Config> {
     let (server, limits) = server::read(&root.section("server"));
     let certificates = tls::read_certificates(&root.section("tls"));
     let tls = tls::read_protocols(&root.section("tls").section("protocols"));
+    let destinations: Vec<_> = root
+        .named("destination")
+        .into_iter()
+        .map(|(name, section)| Arc::new(destination::read(name, &section, limits.proxy_ttl)))
+        .collect();
     let inherited = Inherited {
         hostname: server.hostname_or_default(),
         limits,
@@ -106,16 +111,12 @@ fn read(root: &Section<'_>) -> Option<Config> {
         min_version: tls.min_version,
         capabilities: capabilities::read(&root.section("capabilities")),
         lookup: routing::read_lookup(root),
+        pass_through: routing::read_pass_through(root, &destinations),
     };
     let listeners: Vec<_> = root
         .named("listener")
         .into_iter()
         .filter_map(|(name, section)| listener::read(name, &section, &inherited).map(Arc::new))
-        .collect();
-    let destinations: Vec<_> = root
-        .named("destination")
-        .into_iter()
-        .map(|(name, section)| Arc::new(destination::read(name, &section, limits.proxy_ttl)))
         .collect();
     if root.section("listener").entries().is_empty() {
         root.fault(&["listener"], "there is none", "add a table such as [listener.imaps]");
@@ -127,6 +128,7 @@ fn read(root: &Section<'_>) -> Option<Config> {
     let routing = routing::read_routing(root, &destinations);
     check::distinct_binds(root, &listeners);
     check::no_loops(root, &listeners, &destinations);
+    check::carried_somewhere(root, &listeners);
     if let Some(routing) = &routing {
         check::default_speaks(root, &listeners, routing);
     }

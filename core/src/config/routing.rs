@@ -57,6 +57,9 @@ impl Choice for SourceKind {
     const NOT_BUILT: &'static [&'static str] = &["http", "redis", "sql"];
 }
 
+/// The key that names the destination of SMTP and LMTP.
+pub(super) const PASS_THROUGH: &str = "smtp_passthrough_destination";
+
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn read_lookup(root: &Section<'_>) -> Lookup {
@@ -103,29 +106,41 @@ pub(super) fn read_mapping(mapping: &Section<'_>) -> Mapping {
     Mapping { source }
 }
 
+/// Where SMTP and LMTP are carried to, if the file says so.
+pub(super) fn read_pass_through(
+    root: &Section<'_>,
+    destinations: &[Arc<Destination>],
+) -> Option<Arc<Destination>> {
+    let named = |value: &Value<'_>| named(value, destinations);
+    root.section("routing").optional(PASS_THROUGH, named)
+}
+
 /// The default destination; none, and a fault, if no destination has its name.
 pub(super) fn read_routing(
     root: &Section<'_>,
     destinations: &[Arc<Destination>],
 ) -> Option<Routing> {
-    let names = destinations.iter().map(|destination| destination.name.as_str());
     let hint = match destinations {
         [only] => format!("write [routing] with default_destination = \"{}\"", only.name),
         [] | [_, ..] => "name a destination in [routing]".to_owned(),
     };
-    let named = |value: &Value<'_>| {
-        let name = value.text()?;
-        let found = destinations.iter().find(|destination| destination.name == name);
-        if found.is_none() {
-            let remedy = match nearest(name, names.clone()) {
-                Some(near) => format!("did you mean \"{near}\"?"),
-                None => format!("add [destination.{name}], or name another"),
-            };
-            value.fault(format!("there is no destination \"{name}\""), &remedy);
-        }
-        found.cloned()
-    };
     let routing = root.section("routing");
+    let named = |value: &Value<'_>| named(value, destinations);
     let default_destination = routing.required("default_destination", &hint, named)?;
     Some(Routing { default_destination })
+}
+
+/// The destination that a value names; none, and a fault, if there is none of that name.
+fn named(value: &Value<'_>, destinations: &[Arc<Destination>]) -> Option<Arc<Destination>> {
+    let name = value.text()?;
+    let found = destinations.iter().find(|destination| destination.name == name);
+    if found.is_none() {
+        let names = destinations.iter().map(|destination| destination.name.as_str());
+        let remedy = match nearest(name, names) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("add [destination.{name}], or name another"),
+        };
+        value.fault(format!("there is no destination \"{name}\""), &remedy);
+    }
+    found.cloned()
 }

@@ -20,7 +20,7 @@ use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
 use crate::forward::Identity;
 use crate::handshake::{Quota, Settings, StatusText};
-use crate::line::{BACKEND_LINE_MAX, first_word, without_controls};
+use crate::line::{BACKEND_COMMAND_MAX, BACKEND_LINE_MAX, first_word, without_controls};
 use crate::literal::{Framing, Unit};
 use crate::sasl::{decode_base64, encode_base64};
 use crate::secret::Secret;
@@ -40,6 +40,8 @@ pub(crate) struct Backend {
     quota: Quota,
     asked: bool,
     introduced: bool,
+    /// The client has answered a challenge, and could not do so again.
+    answered: bool,
 }
 
 #[derive(Debug)]
@@ -127,6 +129,7 @@ impl Backend {
             quota: Quota::default(),
             asked: false,
             introduced: false,
+            answered: false,
         }
     }
 
@@ -169,6 +172,7 @@ impl Backend {
         encode_base64(response.expose(), out);
         out.extend_from_slice(b"\r\n");
         self.state.send(Sent::AuthContinue);
+        self.answered = true;
     }
 
     /// Eats one line with its literals, if it is there.
@@ -442,7 +446,8 @@ impl Backend {
             Status::Bad => Verdict::Fault(AttemptFault::CommandRejected),
         };
         let blames_the_way = status == Status::Bad || reply.code.is_none() || reply.is("CANNOT");
-        if blames_the_way && matches!(self.capabilities, Known::Remembered(_)) {
+        let may_change = matches!(self.capabilities, Known::Remembered(_)) && !self.answered;
+        if blames_the_way && may_change {
             self.capabilities = Known::Nothing;
             self.ask_capability(out);
             self.phase = Phase::Recheck { refused: verdict };
@@ -525,28 +530,43 @@ impl Verdict {
     }
 }
 
-/// The client's own words, then ours.
+/// The client's own words, then ours. Of the client's those are left out for which the line has no
+/// room: a backend that finds it too long would refuse the login behind it.
 fn write_id(client: &IdFields, identity: &Identity, out: &mut Vec<u8>) {
+    let mut ours = Vec::new();
+    for (name, value) in identity.id_fields() {
+        write_field(name.as_bytes(), Some(value.as_bytes()), &mut ours);
+    }
+    let mut room = BACKEND_COMMAND_MAX.saturating_sub(b"I ID ()\r\n".len() + ours.len());
     out.extend_from_slice(b"I ID (");
-    let mut first = true;
-    let fields = identity.id_fields();
-    let proxy = fields.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
-    for (name, value) in client.pairs().chain(proxy) {
-        if !mem::take(&mut first) {
-            out.push(b' ');
-        }
-        write_field(name, out);
-        out.push(b' ');
-        match value {
-            Some(value) => write_field(value, out),
-            None => out.extend_from_slice(b"NIL"),
+    for (name, value) in client.pairs() {
+        let mut field = Vec::new();
+        write_field(name, value, &mut field);
+        field.push(b' ');
+        if let Some(left) = room.checked_sub(field.len()) {
+            room = left;
+            out.append(&mut field);
         }
     }
+    out.append(&mut ours);
     out.extend_from_slice(b")\r\n");
 }
 
+/// Writes a name and its value, behind a space where something stands before them.
+fn write_field(name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
+    if !out.is_empty() {
+        out.push(b' ');
+    }
+    write_quoted(name, out);
+    out.push(b' ');
+    match value {
+        Some(value) => write_quoted(value, out),
+        None => out.extend_from_slice(b"NIL"),
+    }
+}
+
 /// Writes a string for which a quoted one is enough: what cannot stand in one is left out.
-fn write_field(text: &[u8], out: &mut Vec<u8>) {
+fn write_quoted(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for &octet in text {
         if matches!(octet, b'"' | b'\\') {

@@ -7,6 +7,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem::replace;
 
 use super::Capabilities;
 use crate::close::AttemptFault;
@@ -144,9 +145,13 @@ fn write_authenticate(mechanism: Mechanism, out: &mut Vec<u8>) {
 /// The LOGIN command, cut where the backend must be asked before more is sent; line ends at the
 /// cuts are left out.
 fn login_command(credential: &Credential, literals: Literals) -> VecDeque<Secret> {
+    let (user, password) = (credential.user.as_slice(), credential.password.expose());
+    // Enough for both, escaped: a buffer that grows leaves parts of a password behind.
+    let room = 64 + 2 * (user.len() + password.len());
     let mut pieces = VecDeque::new();
-    let mut piece = b"L LOGIN".to_vec();
-    for text in [credential.user.as_slice(), credential.password.expose()] {
+    let mut piece = Vec::with_capacity(room);
+    piece.extend_from_slice(b"L LOGIN");
+    for text in [user, password] {
         piece.push(b' ');
         if is_quotable(text) {
             write_quoted(text, &mut piece);
@@ -162,7 +167,7 @@ fn login_command(credential: &Credential, literals: Literals) -> VecDeque<Secret
         piece.extend_from_slice(size.as_bytes());
         if waits {
             piece.push(b'}');
-            pieces.push_back(Secret::new(core::mem::take(&mut piece)));
+            pieces.push_back(Secret::new(replace(&mut piece, Vec::with_capacity(room))));
         } else {
             piece.extend_from_slice(b"+}\r\n");
         }

@@ -1,9 +1,9 @@
 //! One unit of a ManageSieve backend, taken apart: a reply, or a line of strings.
 //!
-//! A reply is OK, NO or BYE with a response code and a text, each of which may be missing; any other
-//! line is one string or two: a capability, or a challenge. Codes are written anew when they are
-//! passed on, so nothing of their form is left to the backend. What a reply means is not decided
-//! here.
+//! A reply is OK, NO or BYE with a response code and a text, each of which may be missing; any
+//! other line is one string or two: a capability, or a challenge. Codes are written anew when they
+//! are passed on, so nothing of their form is left to the backend. What a reply means is not
+//! decided here.
 //!
 //! RFC 5804 §1.3 (response codes), §4 (grammar).
 

@@ -1,8 +1,9 @@
 //! The file map: which account lives where, as lines of text.
 //!
 //! `identifier destination`, separated by white space; `#` begins a comment line. A map of a
-//! million lines is a normal one, so the text is kept as it was read, and beside it one sorted
-//! index of 12 octets a line. It is loaded whole or not at all: a [`MapFault`] names the line.
+//! million lines is a normal one, so its identifiers stand in one buffer, normalised, and beside it
+//! one sorted index of 12 octets a line. It is loaded whole or not at all: a [`MapFault`] names
+//! the line.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};

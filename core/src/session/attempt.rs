@@ -4,6 +4,9 @@
 //! from nothing, and ends in a verdict or a fault; a fault may lead to the next attempt, within the
 //! listener's retries. The leg of a failed or refused attempt is hung up in the same step, so no
 //! byte of the client's can ever reach a backend that has not accepted it.
+//!
+//! Connecting, TLS and trying again are the same for a client that is carried without a login: an
+//! [`Errand`] is either. Read next: `bridge.rs`, for what differs.
 
 use alloc::sync::Arc;
 
@@ -24,74 +27,136 @@ use crate::time::{Instant, Timer};
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) login: Arc<Login>,
-    pub(super) destination: Arc<Destination>,
-    /// Attempts of this login that failed.
-    tried: u32,
+    dial: Dial,
     /// The client has answered a challenge of the backend.
     challenged: bool,
     /// What is left of the attempt's time while it is the client's turn.
     suspended: core::time::Duration,
+}
+
+/// Where to connect, and what came of it so far.
+#[derive(Debug)]
+pub(super) struct Dial {
+    destination: Arc<Destination>,
+    /// Attempts that failed.
+    tried: u32,
     facts: Option<BackendFacts>,
+}
+
+/// What a connection to a backend is made for.
+#[derive(Debug)]
+pub(super) enum Errand {
+    /// To log in there.
+    Login(Attempt),
+    /// To carry the client from its first byte.
+    Bridge(Dial),
 }
 
 impl Attempt {
     pub(super) const fn new(login: Arc<Login>, destination: Arc<Destination>) -> Self {
         let suspended = core::time::Duration::ZERO;
-        Self { login, destination, tried: 0, challenged: false, suspended, facts: None }
+        Self { login, dial: Dial::new(destination), challenged: false, suspended }
+    }
+}
+
+impl Dial {
+    pub(super) const fn new(destination: Arc<Destination>) -> Self {
+        Self { destination, tried: 0, facts: None }
+    }
+}
+
+impl Errand {
+    const fn dial(&self) -> &Dial {
+        match self {
+            Self::Login(attempt) => &attempt.dial,
+            Self::Bridge(dial) => dial,
+        }
+    }
+
+    const fn dial_mut(&mut self) -> &mut Dial {
+        match self {
+            Self::Login(attempt) => &mut attempt.dial,
+            Self::Bridge(dial) => dial,
+        }
     }
 }
 
 impl Session {
-    pub(super) fn connect(&mut self, attempt: Attempt, now: Instant, out: &mut Outbox) {
+    pub(super) fn connect(&mut self, errand: Errand, now: Instant, out: &mut Outbox) {
         let protocol = self.listener.protocol;
-        if attempt.destination.endpoint(protocol).is_none() {
-            return self.fail_attempt(attempt, AttemptFault::NoEndpoint, State::Connect, now, out);
+        let dial = errand.dial();
+        let Some(endpoint) = dial.destination.endpoint(protocol) else {
+            return self.fail_attempt(errand, AttemptFault::NoEndpoint, State::Connect, now, out);
+        };
+        // The configuration refuses such a destination; a router of somebody's own may not.
+        if endpoint.tls == TlsMode::Plain
+            && !dial.destination.allow_plaintext_auth
+            && protocol.bears_credentials()
+        {
+            let fault = AttemptFault::PlaintextForbidden;
+            return self.fail_attempt(errand, fault, State::Connect, now, out);
         }
         self.clock.arm(Timer::Backend, now, self.listener.backend_timeout);
-        let destination = Arc::clone(&attempt.destination);
-        let tried = attempt.tried;
-        self.phase = Phase::Connect(attempt);
+        let destination = Arc::clone(&dial.destination);
+        let tried = dial.tried;
+        self.phase = Phase::Connect(errand);
         self.step(Step::Connect(Target { destination, protocol, tried }), out);
     }
 
     pub(super) fn connected(
         &mut self,
-        mut attempt: Attempt,
+        mut errand: Errand,
         facts: BackendFacts,
         inbox: &mut Inbox,
         now: Instant,
         out: &mut Outbox,
     ) {
-        attempt.facts = Some(facts);
-        let destination = Arc::clone(&attempt.destination);
+        let dial = errand.dial_mut();
+        dial.facts = Some(facts);
+        let destination = Arc::clone(&dial.destination);
         let Some(endpoint) = destination.endpoint(self.listener.protocol) else {
-            return self.fail_attempt(attempt, AttemptFault::NoEndpoint, State::Connect, now, out);
+            return self.fail_attempt(errand, AttemptFault::NoEndpoint, State::Connect, now, out);
         };
         if endpoint.forwarding == Forwarding::Proxy {
             out.backend.extend(proxy_v2_header(self.peer.client, self.peer.local));
         }
         if endpoint.tls == TlsMode::Implicit {
-            self.phase = Phase::BackendTls(attempt);
+            self.phase = Phase::BackendTls(errand);
             let role = TlsRole::Client(destination);
             self.step(Step::StartTls(Leg::Backend, role), out);
         } else {
-            self.begin_handshake(attempt, endpoint, inbox, now, out);
+            self.backend_up(errand, endpoint, inbox, now, out);
         }
     }
 
     pub(super) fn backend_tls_up(
         &mut self,
-        attempt: Attempt,
+        errand: Errand,
         inbox: &mut Inbox,
         now: Instant,
         out: &mut Outbox,
     ) {
-        let destination = Arc::clone(&attempt.destination);
+        let destination = Arc::clone(&errand.dial().destination);
         match destination.endpoint(self.listener.protocol) {
-            Some(endpoint) => self.begin_handshake(attempt, endpoint, inbox, now, out),
+            Some(endpoint) => self.backend_up(errand, endpoint, inbox, now, out),
             None => {
-                self.fail_attempt(attempt, AttemptFault::NoEndpoint, State::BackendTls, now, out);
+                self.fail_attempt(errand, AttemptFault::NoEndpoint, State::BackendTls, now, out);
             }
+        }
+    }
+
+    /// The backend can be spoken to.
+    fn backend_up(
+        &mut self,
+        errand: Errand,
+        endpoint: &Endpoint,
+        inbox: &mut Inbox,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        match errand {
+            Errand::Login(attempt) => self.begin_handshake(attempt, endpoint, inbox, now, out),
+            Errand::Bridge(dial) => self.carry(dial, endpoint, now, out),
         }
     }
 
@@ -103,16 +168,20 @@ impl Session {
         now: Instant,
         out: &mut Outbox,
     ) {
-        let destination = &attempt.destination;
+        let Some(frontend) = &self.frontend else {
+            debug_assert!(false, "only a dialogue leads to a login");
+            return;
+        };
+        let destination = &attempt.dial.destination;
         let pinned = !destination.tls_pinned_cert_sha256.is_empty();
         let settings = Settings {
             tls: endpoint.tls,
             verified: pinned || !destination.tls_allow_invalid_certs,
             identity: (endpoint.forwarding == Forwarding::Xclient)
                 .then(|| self.identity(destination.proxy_ttl)),
-            remembered: attempt.facts.as_mut().and_then(|facts| facts.remembered.take()),
+            remembered: attempt.dial.facts.as_mut().and_then(|facts| facts.remembered.take()),
         };
-        let backend = self.frontend.backend(Arc::clone(&attempt.login), settings);
+        let backend = frontend.backend(Arc::clone(&attempt.login), settings);
         self.phase = Phase::Backend(attempt, backend);
         self.feed_backend(inbox, now, out);
     }
@@ -156,7 +225,7 @@ impl Session {
         match ask {
             BackendAsk::More | BackendAsk::Nothing => self.phase = Phase::Backend(attempt, backend),
             BackendAsk::StartTls => {
-                let role = TlsRole::Client(Arc::clone(&attempt.destination));
+                let role = TlsRole::Client(Arc::clone(&attempt.dial.destination));
                 self.phase = Phase::Backend(attempt, backend);
                 self.step(Step::StartTls(Leg::Backend, role), out);
             }
@@ -167,7 +236,7 @@ impl Session {
             BackendAsk::Refused(line) => {
                 self.note_handshake(&attempt, &backend, out);
                 self.hang_up(out);
-                let passed_on = (!attempt.destination.hide_auth_errors).then_some(&line[..]);
+                let passed_on = (!attempt.dial.destination.hide_auth_errors).then_some(&line[..]);
                 self.refuse(&attempt.login, Refusal::Credentials, passed_on, now, out);
             }
             BackendAsk::Fault(fault) => self.fail_handshake(attempt, &backend, fault, now, out),
@@ -188,7 +257,9 @@ impl Session {
         attempt.suspended = self.clock.disarm(now);
         self.clock.login_ends();
         self.clock.client_turn(now);
-        self.frontend.challenge(challenge.expose(), &mut out.client);
+        if let Some(frontend) = &mut self.frontend {
+            frontend.challenge(challenge.expose(), &mut out.client);
+        }
         self.phase = Phase::Challenged(attempt, backend);
         self.feed_client(inbox, now, out);
     }
@@ -213,12 +284,19 @@ impl Session {
         out: &mut Outbox,
     ) {
         self.note_handshake(attempt, backend, out);
-        self.frontend.accept(welcome, &mut out.client);
+        if let Some(frontend) = &self.frontend {
+            frontend.accept(welcome, &mut out.client);
+        }
         out.notes.push(Note::LoginAccepted {
             user: attempt.login.user().unwrap_or_default().to_vec(),
             mechanism: attempt.login.mechanism,
-            destination: Arc::clone(&attempt.destination),
+            destination: Arc::clone(&attempt.dial.destination),
         });
+        self.splice(now, out);
+    }
+
+    /// From here on bytes pass.
+    pub(super) fn splice(&mut self, now: Instant, out: &mut Outbox) {
         let relay = Relay::new(self.started, now, self.listener.bridge_idle, self.client_eof);
         self.step(Step::Splice(relay), out);
         self.phase = Phase::Over;
@@ -226,7 +304,7 @@ impl Session {
 
     /// What the handshake taught, for whoever keeps such things.
     fn note_handshake(&self, attempt: &Attempt, backend: &Backend, out: &mut Outbox) {
-        let destination = &attempt.destination;
+        let destination = &attempt.dial.destination;
         if backend.left_out_identity() {
             out.notes.push(Note::ForwardingNotOffered(Arc::clone(destination)));
         }
@@ -238,32 +316,32 @@ impl Session {
 
     pub(super) fn connect_failed(
         &mut self,
-        attempt: Attempt,
+        errand: Errand,
         fault: ConnectFault,
         now: Instant,
         out: &mut Outbox,
     ) {
-        self.fail_attempt(attempt, AttemptFault::Connect(fault), State::Connect, now, out);
+        self.fail_attempt(errand, AttemptFault::Connect(fault), State::Connect, now, out);
     }
 
     pub(super) fn backend_tls_failed(
         &mut self,
-        attempt: Attempt,
+        errand: Errand,
         fault: TlsFault,
         now: Instant,
         out: &mut Outbox,
     ) {
-        self.fail_attempt(attempt, AttemptFault::Tls(fault), State::BackendTls, now, out);
+        self.fail_attempt(errand, AttemptFault::Tls(fault), State::BackendTls, now, out);
     }
 
     /// Something happened to the backend leg, or its time is up.
     pub(super) fn fail_backend(&mut self, fault: AttemptFault, now: Instant, out: &mut Outbox) {
         match self.take_phase() {
-            Phase::Connect(attempt) => {
-                self.fail_attempt(attempt, fault, State::Connect, now, out);
+            Phase::Connect(errand) => {
+                self.fail_attempt(errand, fault, State::Connect, now, out);
             }
-            Phase::BackendTls(attempt) => {
-                self.fail_attempt(attempt, fault, State::BackendTls, now, out);
+            Phase::BackendTls(errand) => {
+                self.fail_attempt(errand, fault, State::BackendTls, now, out);
             }
             Phase::Backend(attempt, backend) | Phase::Challenged(attempt, backend) => {
                 self.fail_handshake(attempt, &backend, fault, now, out);
@@ -287,46 +365,52 @@ impl Session {
         let state = backend.state();
         let final_word = backend.credentials_sent() && !fault.may_repeat(true);
         if final_word || attempt.challenged {
-            self.give_up(&attempt, fault, state, now, out);
+            self.give_up(&Errand::Login(attempt), fault, state, now, out);
         } else {
-            self.fail_attempt(attempt, fault, state, now, out);
+            self.fail_attempt(Errand::Login(attempt), fault, state, now, out);
         }
     }
 
     /// An attempt failed before the credentials mattered: once more, if that may help.
-    fn fail_attempt(
+    pub(super) fn fail_attempt(
         &mut self,
-        mut attempt: Attempt,
+        mut errand: Errand,
         fault: AttemptFault,
         state: State,
         now: Instant,
         out: &mut Outbox,
     ) {
-        if !fault.may_repeat(false) || attempt.tried >= self.listener.connect_retries {
-            return self.give_up(&attempt, fault, state, now, out);
+        if !fault.may_repeat(false) || errand.dial().tried >= self.listener.connect_retries {
+            return self.give_up(&errand, fault, state, now, out);
         }
-        self.note_failure(&attempt, fault, state, out);
+        self.note_failure(&errand, fault, state, out);
         self.hang_up(out);
-        attempt.tried += 1;
-        attempt.facts = None;
-        self.connect(attempt, now, out);
+        let dial = errand.dial_mut();
+        dial.tried += 1;
+        dial.facts = None;
+        self.connect(errand, now, out);
     }
 
     fn give_up(
         &mut self,
-        attempt: &Attempt,
+        errand: &Errand,
         fault: AttemptFault,
         state: State,
         now: Instant,
         out: &mut Outbox,
     ) {
-        self.note_failure(attempt, fault, state, out);
+        self.note_failure(errand, fault, state, out);
         self.hang_up(out);
-        self.refuse(&attempt.login, fault.refusal(), None, now, out);
+        match errand {
+            Errand::Login(attempt) => {
+                self.refuse(&attempt.login, fault.refusal(), None, now, out);
+            }
+            Errand::Bridge(_) => self.no_bridge(fault, state, now, out),
+        }
     }
 
-    fn note_failure(&self, attempt: &Attempt, fault: AttemptFault, state: State, out: &mut Outbox) {
-        let destination = Arc::clone(&attempt.destination);
+    fn note_failure(&self, errand: &Errand, fault: AttemptFault, state: State, out: &mut Outbox) {
+        let destination = Arc::clone(&errand.dial().destination);
         out.notes.push(Note::AttemptFailed { destination, fault, state });
     }
 }

@@ -6,18 +6,21 @@
 //! over, and what is left to decide is a [`crate::Relay`].
 //!
 //! Invariants: at most one step is outstanding; a backend leg exists only in the phases that hold
-//! an [`Attempt`]; nothing is eaten while it is not that side's turn. Read next: `attempt.rs` for
-//! the backend's side, `clock.rs` for the timers.
+//! an [`Attempt`] or an [`Errand`]; nothing is eaten while it is not that side's turn. Read next:
+//! `attempt.rs` for the backend's side, `bridge.rs` for clients that are carried without a login,
+//! `clock.rs` for the timers.
 
 mod attempt;
+mod bridge;
 mod clock;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem;
 
 use zeroize::Zeroize;
 
-use self::attempt::Attempt;
+use self::attempt::{Attempt, Errand};
 use self::clock::Clock;
 use crate::automaton::FrontendAsk;
 use crate::close::{AttemptFault, By, Close, LegFault, Reason, Refusal, State, TlsFault};
@@ -26,10 +29,11 @@ use crate::contract::{
     Answer, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route, Routing, Seed,
     SessionId, Step, Ticket, TlsFacts, TlsRole,
 };
-use crate::line::{BACKEND_LINE_MAX, OUTBOX_FULL};
+use crate::line::{BACKEND_LINE_MAX, EARLY_MAX, OUTBOX_FULL};
 use crate::protocol::{Backend, Frontend};
 use crate::route;
 use crate::sasl::Login;
+use crate::smtp;
 use crate::time::{Expiry, Instant, Timer};
 
 /// One client's session, from accept to hand-off or end.
@@ -42,7 +46,8 @@ pub struct Session {
     clock: Clock,
     last_ticket: u32,
     outstanding: Option<Ticket>,
-    frontend: Frontend,
+    /// None: the client is carried from its first byte.
+    frontend: Option<Frontend>,
     phase: Phase,
     client_tls: Option<TlsFacts>,
     client_eof: bool,
@@ -64,9 +69,9 @@ enum Phase {
     /// A route.
     Lookup(Arc<Login>),
     /// A connection.
-    Connect(Attempt),
+    Connect(Errand),
     /// Implicit TLS with the backend.
-    BackendTls(Attempt),
+    BackendTls(Errand),
     /// The backend.
     Backend(Attempt, Backend),
     /// The client's answer to a challenge of the backend.
@@ -86,10 +91,6 @@ enum Opening {
 
 impl Session {
     /// Begins a session for an accepted connection.
-    ///
-    /// # Panics
-    ///
-    /// If the listener's protocol is one that no configuration can have a listener for yet.
     pub fn accept(
         listener: Arc<Listener>,
         peer: Peer,
@@ -145,6 +146,10 @@ impl Session {
                 }
             }
             Event::Timeout => self.time_passed(now, out),
+            Event::Drain if self.draining => {
+                let refusal = Refusal::ShuttingDown;
+                self.send_away(refusal, By::Operator, Reason::Drain, now, out);
+            }
             Event::Drain => {
                 self.draining = true;
                 self.end_if_draining(now, out);
@@ -180,7 +185,10 @@ impl Session {
     /// Octets worth reading now from a leg; 0: leave them in the kernel.
     pub fn room(&self, leg: Leg) -> usize {
         match leg {
-            Leg::Client => self.frontend.allowance().saturating_sub(self.held_client),
+            Leg::Client => {
+                let allowance = self.frontend.as_ref().map_or(EARLY_MAX, Frontend::allowance);
+                allowance.saturating_sub(self.held_client)
+            }
             Leg::Backend => BACKEND_LINE_MAX.saturating_sub(self.held_backend),
         }
     }
@@ -200,8 +208,8 @@ impl Session {
     }
 
     /// An outcome on one leg may let the other go on (a refusal, the client's next command), and
-    /// that one the first again: on it goes until nothing changes, for no event comes for bytes that
-    /// lie here already.
+    /// that one the first again: on it goes until nothing changes, for no event comes for bytes
+    /// that lie here already.
     fn feed_both(&mut self, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
         let standing = |phase: &Phase, inbox: &Inbox| {
             (mem::discriminant(phase), inbox.client.len(), inbox.backend.len())
@@ -234,12 +242,14 @@ impl Session {
 
     fn feed_client(&mut self, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
         let mut eaten = 0;
-        while matches!(self.phase, Phase::Dialogue | Phase::Challenged(..)) {
+        while matches!(self.phase, Phase::Dialogue | Phase::Challenged(..))
+            && let Some(frontend) = &mut self.frontend
+        {
             if out.client.len() >= OUTBOX_FULL {
                 out.again = true;
                 break;
             }
-            let advance = self.frontend.advance(&inbox.client[eaten..], &mut out.client);
+            let advance = frontend.advance(&inbox.client[eaten..], &mut out.client);
             eaten += advance.eaten;
             match advance.ask {
                 FrontendAsk::More => {
@@ -264,15 +274,14 @@ impl Session {
                 FrontendAsk::Close(by, reason) => self.end(by, reason, now, out),
             }
         }
-        // Passwords stood there.
-        inbox.client[..eaten].zeroize();
-        inbox.client.drain(..eaten);
+        forget_front(&mut inbox.client, eaten);
     }
 
     fn look_up(&mut self, login: Login, now: Instant, out: &mut Outbox) {
         let login = Arc::new(login);
         self.clock.proxy_turn(now);
-        let interval = self.listener.working_interval.filter(|_| self.frontend.shows_life());
+        let shows_life = self.frontend.as_ref().is_some_and(Frontend::shows_life);
+        let interval = self.listener.working_interval.filter(|_| shows_life);
         self.clock.login_begins(now, interval);
         let Ok(identifier) = route::identifier(&login, &self.listener) else {
             return self.refuse(&login, Refusal::BadCharacters, None, now, out);
@@ -300,22 +309,22 @@ impl Session {
                 self.client_tls_failed(fault, now, out);
             }
             (Phase::Lookup(login), Answer::Routed(Routing::Found(Route { destination }))) => {
-                self.connect(Attempt::new(login, destination), now, out);
+                self.connect(Errand::Login(Attempt::new(login, destination)), now, out);
             }
             (Phase::Lookup(login), Answer::Routed(Routing::Unavailable)) => {
                 self.refuse(&login, Refusal::Unavailable, None, now, out);
             }
-            (Phase::Connect(attempt), Answer::Connected(facts)) => {
-                self.connected(attempt, facts, inbox, now, out);
+            (Phase::Connect(errand), Answer::Connected(facts)) => {
+                self.connected(errand, facts, inbox, now, out);
             }
-            (Phase::Connect(attempt), Answer::ConnectFailed(fault)) => {
-                self.connect_failed(attempt, fault, now, out);
+            (Phase::Connect(errand), Answer::ConnectFailed(fault)) => {
+                self.connect_failed(errand, fault, now, out);
             }
-            (Phase::BackendTls(attempt), Answer::TlsUp(_)) => {
-                self.backend_tls_up(attempt, inbox, now, out);
+            (Phase::BackendTls(errand), Answer::TlsUp(_)) => {
+                self.backend_tls_up(errand, inbox, now, out);
             }
-            (Phase::BackendTls(attempt), Answer::TlsFailed(fault)) => {
-                self.backend_tls_failed(attempt, fault, now, out);
+            (Phase::BackendTls(errand), Answer::TlsFailed(fault)) => {
+                self.backend_tls_failed(errand, fault, now, out);
             }
             (Phase::Backend(attempt, mut backend), Answer::TlsUp(_)) => {
                 backend.tls_up(&mut out.backend);
@@ -336,7 +345,7 @@ impl Session {
         if self.listener.tls == TlsMode::Implicit {
             self.begin_client_tls(Opening::Implicit, now, out);
         } else {
-            self.greet(now, out);
+            self.serve(now, out);
         }
     }
 
@@ -344,7 +353,7 @@ impl Session {
     fn turn_away(&mut self, refusal: Refusal, now: Instant, out: &mut Outbox) {
         self.phase = Phase::Admit;
         if self.listener.tls != TlsMode::Implicit {
-            self.frontend.goodbye(refusal, &mut out.client);
+            self.goodbye(refusal, out);
         }
         let (by, reason) = match refusal {
             Refusal::ShuttingDown => (By::Operator, Reason::Drain),
@@ -362,8 +371,10 @@ impl Session {
         self.end(by, reason, now, out);
     }
 
-    fn greet(&mut self, now: Instant, out: &mut Outbox) {
-        self.frontend.greet(&mut out.client);
+    /// The client can be spoken to: its dialogue begins, or the way to its backend.
+    fn serve(&mut self, now: Instant, out: &mut Outbox) {
+        let Some(frontend) = &self.frontend else { return self.bridge(now, out) };
+        frontend.greet(&mut out.client);
         self.clock.client_turn(now);
         self.phase = Phase::Dialogue;
         self.end_if_draining(now, out);
@@ -379,11 +390,15 @@ impl Session {
     fn client_tls_up(&mut self, opening: Opening, facts: TlsFacts, now: Instant, out: &mut Outbox) {
         self.clock.disarm(now);
         self.client_tls = Some(facts);
-        self.frontend.tls_up();
+        if let Some(frontend) = &mut self.frontend {
+            frontend.tls_up();
+        }
         match opening {
-            Opening::Implicit => self.greet(now, out),
+            Opening::Implicit => self.serve(now, out),
             Opening::Upgrade => {
-                self.frontend.greet_again(&mut out.client);
+                if let Some(frontend) = &self.frontend {
+                    frontend.greet_again(&mut out.client);
+                }
                 self.clock.client_turn(now);
                 self.phase = Phase::Dialogue;
                 self.end_if_draining(now, out);
@@ -413,7 +428,8 @@ impl Session {
         self.clock.login_ends();
         self.clock.client_turn(now);
         self.phase = Phase::Dialogue;
-        match self.frontend.refuse(refusal, passed_on, &mut out.client) {
+        let frontend = self.frontend.as_mut();
+        match frontend.and_then(|it| it.refuse(refusal, passed_on, &mut out.client)) {
             Some(reason) => self.end(By::Proxy, reason, now, out),
             None => self.end_if_draining(now, out),
         }
@@ -453,17 +469,32 @@ impl Session {
             }
             Expiry::SignOfLife => {
                 self.clock.worked(now);
-                self.frontend.working(&mut out.client);
+                if let Some(frontend) = &self.frontend {
+                    frontend.working(&mut out.client);
+                }
             }
         }
     }
 
     /// A login in flight may finish; where the client could only begin something, it ends.
     fn end_if_draining(&mut self, now: Instant, out: &mut Outbox) {
-        if self.draining && matches!(self.phase, Phase::Dialogue) {
-            self.send_away(Refusal::ShuttingDown, By::Operator, Reason::Drain, now, out);
-        } else if self.draining && matches!(self.phase, Phase::Admit) {
-            self.end(By::Operator, Reason::Drain, now, out);
+        if !self.draining {
+            return;
+        }
+        match &self.phase {
+            Phase::Dialogue
+            | Phase::Connect(Errand::Bridge(_))
+            | Phase::BackendTls(Errand::Bridge(_)) => {
+                self.send_away(Refusal::ShuttingDown, By::Operator, Reason::Drain, now, out);
+            }
+            Phase::Admit => self.end(By::Operator, Reason::Drain, now, out),
+            Phase::ClientTls(_)
+            | Phase::Lookup(_)
+            | Phase::Connect(Errand::Login(_))
+            | Phase::BackendTls(Errand::Login(_))
+            | Phase::Backend(..)
+            | Phase::Challenged(..)
+            | Phase::Over => {}
         }
     }
 
@@ -483,24 +514,36 @@ impl Session {
             | Phase::Connect(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)
-            | Phase::Challenged(..) => self.frontend.goodbye(refusal, &mut out.client),
+            | Phase::Challenged(..) => self.goodbye(refusal, out),
         }
         self.end(by, reason, now, out);
     }
 
-    fn end(&mut self, by: By, reason: Reason, now: Instant, out: &mut Outbox) {
-        if matches!(self.phase, Phase::Over) {
-            return;
+    /// The last words, in what the client speaks.
+    fn goodbye(&self, refusal: Refusal, out: &mut Outbox) {
+        match &self.frontend {
+            Some(frontend) => frontend.goodbye(refusal, &mut out.client),
+            None => smtp::goodbye(&self.listener.hostname, refusal, &mut out.client),
         }
-        let close = Close { by, reason, state: self.state(), after: now.since(self.started) };
-        out.backend.clear();
+    }
+
+    fn end(&mut self, by: By, reason: Reason, now: Instant, out: &mut Outbox) {
+        if !matches!(self.phase, Phase::Over) {
+            self.close(by, reason, self.state(), now, out);
+        }
+    }
+
+    fn close(&mut self, by: By, reason: Reason, state: State, now: Instant, out: &mut Outbox) {
+        let close = Close { by, reason, state, after: now.since(self.started) };
+        out.backend.zeroize();
         self.phase = Phase::Over;
         self.step(Step::Close(close), out);
     }
 
     /// Drops the backend leg; what was to be said to it is void.
     fn hang_up(&mut self, out: &mut Outbox) {
-        out.backend.clear();
+        // It may be a password.
+        out.backend.zeroize();
         out.hang_up = true;
         self.outstanding = None;
     }
@@ -514,5 +557,30 @@ impl Session {
 
     fn take_phase(&mut self) -> Phase {
         mem::replace(&mut self.phase, Phase::Over)
+    }
+}
+
+/// Takes octets off the front and leaves no copy of anything behind the end, where what moves to
+/// the front has stood: passwords come in here.
+fn forget_front(bytes: &mut Vec<u8>, octets: usize) {
+    bytes.copy_within(octets.., 0);
+    let left = bytes.len() - octets;
+    bytes[left..].zeroize();
+    bytes.truncate(left);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_eaten_goes_and_what_is_left_moves_up() {
+        let mut bytes = b"a LOGIN u p\r\nb NOOP".to_vec();
+        forget_front(&mut bytes, 13);
+        assert_eq!(bytes, b"b NOOP");
+        forget_front(&mut bytes, 0);
+        assert_eq!(bytes, b"b NOOP");
+        forget_front(&mut bytes, 6);
+        assert!(bytes.is_empty());
     }
 }

@@ -101,6 +101,15 @@ pub(crate) const WORDS: &[&[u8]] = &[
     b"STLS\r\n",
     b"CAPA\r\n",
     b"QUIT\r\n",
+    b"\"",
+    b"\"PLAIN\" ",
+    b"\"AGFsaWNlAGNVY1VtYmVy\"\r\n",
+    b"AUTHENTICATE \"PLAIN\" ",
+    b"NOOP \"t\"\r\n",
+    b"OK (SASL \"AQ==\") \"in\"\r\n",
+    b"NO (TRYLATER) \"no\"\r\n",
+    b"BYE \"bye\"\r\n",
+    b"\"SASL\" \"PLAIN\"\r\n",
     b"EHLO c.example\r\n",
     b"STARTTLS\r\n",
     b"BDAT 20\r\n",
@@ -168,7 +177,46 @@ fn opening() -> Vec<Op> {
 
 /// All of them. Each logs in under some configuration.
 pub(crate) fn all() -> Vec<Vec<Op>> {
-    [imap(), pop3(), submission()].concat()
+    [imap(), pop3(), managesieve(), submission()].concat()
+}
+
+fn managesieve() -> Vec<Vec<Op>> {
+    let opening = || vec![Op::Good, Op::Good, client("STARTTLS\r\n"), Op::Good];
+    let inline = || vec![client("AUTHENTICATE \"PLAIN\" \"AGFsaWNlAGNVY1VtYmVy\"\r\n")];
+    let list = "\"SASL\" {13}\r\nPLAIN XOAUTH2\r\n\"XCLIENT\"\r\nOK\r\n";
+    let plain_backend =
+        |said: &str| vec![Op::Good, Op::Good, Op::Good, backend(list), backend(said)];
+    let starttls_backend = vec![
+        Op::Good,
+        Op::Good,
+        backend("\"STARTTLS\"\r\nOK \"hello\"\r\n"),
+        backend("OK \"go\"\r\n"),
+        Op::Good,
+        backend("\"SASL\" \"PLAIN\"\r\nOK\r\n"),
+        backend("OK\r\n"),
+    ];
+    let xoauth2 = "AUTHENTICATE \"XOAUTH2\" {36+}\r\ndXNlcj1hbGljZQFhdXRoPUJlYXJlciB0AQE=\r\n";
+    vec![
+        [opening(), inline(), plain_backend("OK\r\nOK \"in\"\r\n")].concat(),
+        [opening(), inline(), plain_backend("OK (WARNINGS) {2}\r\nin\r\n")].concat(),
+        [opening(), inline(), starttls_backend].concat(),
+        [
+            opening(),
+            vec![client("AUTHENTICATE \"PLAIN\"\r\n")],
+            vec![client("{20+}\r\nAGFsaWNlAGNVY1VtYmVy\r\nLISTSCRIPTS\r\n")],
+            plain_backend("NO (REFERRAL \"sieve://h.test\") {5}\r\nwrong\r\n"),
+            inline(),
+            plain_backend("OK\r\n"),
+        ]
+        .concat(),
+        [
+            opening(),
+            vec![client(xoauth2)],
+            plain_backend("{4}\r\nAQ==\r\n"),
+            vec![client("\"\"\r\n"), backend("OK (SASL \"AQ==\") \"in\"\r\n")],
+        ]
+        .concat(),
+    ]
 }
 
 fn pop3() -> Vec<Vec<Op>> {

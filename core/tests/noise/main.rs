@@ -15,6 +15,7 @@ mod rig;
 mod settings;
 
 use gatepost_core::Leg;
+use gatepost_core::config::TlsMode;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -148,6 +149,15 @@ fn play(configuration: usize, seed: u64, ops: Vec<Op>) -> rig::Ending {
     rig.end()
 }
 
+fn play_carried(configuration: usize, seed: u64, ops: Vec<Op>) -> rig::Ending {
+    let (listener, destination) = settings::carried(configuration);
+    let mut rig = Rig::new(listener, seed);
+    for op in ops {
+        rig.op(op, &destination);
+    }
+    rig.end()
+}
+
 fn configuration() -> ProptestConfig {
     // What fails is printed, shrunk, and makes a script or a test of its own.
     ProptestConfig {
@@ -180,6 +190,30 @@ proptest! {
         seed in any::<u64>(),
     ) {
         play(configuration.index(settings::COUNT), seed, ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(configuration())]
+
+    #[test]
+    fn a_carried_client(
+        configuration in any::<Index>(),
+        ops in vec(op(), 0..20),
+        seed in any::<u64>(),
+    ) {
+        play_carried(configuration.index(settings::COUNT), seed, ops);
+    }
+}
+
+/// But where a backend would have to be asked for STARTTLS.
+#[test]
+fn carried_clients_reach_the_relay() {
+    for configuration in 0..settings::COUNT {
+        let reached = play_carried(configuration, 1, vec![Op::Good; 4]) == rig::Ending::Spliced;
+        let (_, destination) = settings::carried(configuration);
+        let possible = destination.endpoints[0].1.tls != TlsMode::StartTls;
+        assert_eq!(reached, possible, "configuration {configuration}");
     }
 }
 

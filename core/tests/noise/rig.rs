@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_core::config::{Destination, Listener, TlsMode};
-use gatepost_core::line::{BACKEND_LINE_MAX, BACKEND_OCTETS_MAX, OUTBOX_FULL, PREAUTH_MAX};
+use gatepost_core::line::{
+    BACKEND_LINE_MAX, BACKEND_OCTETS_MAX, EARLY_MAX, OUTBOX_FULL, PREAUTH_MAX,
+};
 use gatepost_core::{
     Answer, BackendFacts, ConnectFault, Event, Inbox, Instant, Leg, LegFault, Outbox, Peer,
     Refusal, Route, Routing, Seed, Session, State, Step, Ticket, TlsFacts, TlsFault,
@@ -56,6 +58,8 @@ pub(crate) struct Rig {
     tickets: Vec<Ticket>,
     backend: Backend,
     encrypted: TlsMode,
+    /// The client is carried from its first byte.
+    carried: bool,
     /// The backend said somebody's password.
     gossip: bool,
     random: u64,
@@ -77,6 +81,7 @@ impl Rig {
         };
         let now = Instant::from_millis(1_000_000);
         let mut out = Outbox::default();
+        let carried = !listener.protocol.bears_credentials();
         let session = Session::accept(listener, peer, Seed(seed), now, &mut out);
         let mut rig = Self {
             session,
@@ -88,6 +93,7 @@ impl Rig {
             tickets: Vec::new(),
             backend: Backend::None,
             encrypted: TlsMode::Plain,
+            carried,
             gossip: false,
             random: seed,
             ending: None,
@@ -251,7 +257,8 @@ impl Rig {
         for (leg, before) in [Leg::Client, Leg::Backend].into_iter().zip(&before) {
             let after = &*inbox_of(&mut self.inbox, leg);
             assert!(before.ends_with(after), "{leg}: eaten elsewhere than at the front");
-            let limit = [PREAUTH_MAX, BACKEND_LINE_MAX][index(leg)];
+            let client_max = if self.carried { EARLY_MAX } else { PREAUTH_MAX };
+            let limit = [client_max, BACKEND_LINE_MAX][index(leg)];
             let reach = after.len() + self.session.room(leg);
             assert!(reach <= limit, "{leg}: {reach} octets may be held, {limit} are allowed");
         }
@@ -278,6 +285,10 @@ impl Rig {
         let limit = OUTBOX_FULL + REPLY_MAX + passed_on;
         assert!(client.len() <= limit, "{} octets to the client at once", client.len());
         self.judge_echo(&client);
+        if self.carried && !client.is_empty() {
+            let over = matches!(step, Some((_, Step::Close(_))));
+            assert!(over && client.starts_with(b"421 "), "said to a client that is carried");
+        }
         self.judge_backend(&backend);
         if let Some((ticket, step)) = step {
             self.begin(ticket, step);
@@ -286,7 +297,7 @@ impl Rig {
 
     /// No password comes back, unless damage made it a command's tag, or the backend said it.
     fn judge_echo(&self, octets: &[u8]) {
-        if self.gossip {
+        if self.gossip || contains(octets, b"OK (TAG ") {
             return;
         }
         for line in octets.split(|octet| *octet == b'\n') {

@@ -17,17 +17,19 @@ const FORWARDING: [Forwarding; 3] = [Forwarding::None, Forwarding::Xclient, Forw
 const OF_EACH: usize = 27;
 
 /// How many there are.
-pub(crate) const COUNT: usize = 3 * OF_EACH;
+pub(crate) const COUNT: usize = 4 * OF_EACH;
 
 /// What is spoken under a configuration.
 fn protocol(configuration: usize) -> Protocol {
-    [Protocol::Imap, Protocol::Pop3, Protocol::Submission][configuration / OF_EACH]
+    [Protocol::Imap, Protocol::Pop3, Protocol::ManageSieve, Protocol::Submission]
+        [configuration / OF_EACH]
 }
 
 fn advertised(configuration: usize) -> [&'static str; 3] {
     [
         ["IMAP4rev1", "SASL-IR", "LITERAL+"],
         ["TOP", "RESP-CODES", "PIPELINING"],
+        ["fileinto", "vacation", "enotify"],
         ["PIPELINING", "8BITMIME", "SIZE 52428800"],
     ][configuration / OF_EACH]
 }
@@ -39,6 +41,7 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
     Arc::new(Listener {
         name: "noise".into(),
         protocol: protocol(configuration),
+        bridge: None,
         bind: vec![SocketAddr::from(([198, 51, 100, 1], 143))],
         tls,
         hostname: "mail.example.com".into(),
@@ -63,6 +66,17 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         connect_retries: 1,
         bridge_idle: Duration::from_secs(1800),
     })
+}
+
+/// A listener whose clients are carried from their first byte, and where to.
+pub(crate) fn carried(configuration: usize) -> (Arc<Listener>, Arc<Destination>) {
+    let mut destination = (*destination(configuration)).clone();
+    destination.endpoints[0].0 = Protocol::Smtp;
+    let destination = Arc::new(destination);
+    let mut listener = (*listener(configuration)).clone();
+    listener.protocol = Protocol::Smtp;
+    listener.bridge = Some(Arc::clone(&destination));
+    (Arc::new(listener), destination)
 }
 
 /// The destination of everybody under a configuration.

@@ -157,8 +157,8 @@ fn carry_out(dialogue: &mut Dialogue, body: &mut Body, resources: &mut Resources
     dialogue.again = take(&mut resources.outbox.again);
     match resources.outbox.step.take()? {
         (_, Step::Splice(relay)) => {
-            let inbox = take(&mut dialogue.inbox);
-            Some(relay::begin(relay, inbox, body, resources))
+            let (inbox, lost) = (take(&mut dialogue.inbox), dialogue.lost.take());
+            Some(relay::begin(relay, inbox, lost, body, resources))
         }
         (_, Step::Close(close)) => Some(close::begin(&close, body, resources)),
         (ticket, step) => {

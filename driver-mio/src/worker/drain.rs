@@ -76,7 +76,7 @@ impl Worker {
         }
         if over {
             for slot in self.slots(|stage| matches!(stage, Stage::Dialogue(_))) {
-                self.turn(slot, Some(Fact::Kicked));
+                self.turn(slot, Some(Fact::Drain));
             }
         }
         self.resources.timers.arm(look.as_millis(), TimerKey::Drain);

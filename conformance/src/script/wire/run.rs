@@ -85,6 +85,7 @@ impl Run {
             listener.max_connections = 0;
         }
         let routes = trusting(&script.routes, &trusted.chain_path);
+        listener.bridge = listener.bridge.map(|_| Arc::clone(&routes.default));
         let own = routes.named.iter().map(|(_, destination)| destination);
         let destinations = own.chain([&routes.default]).cloned().collect();
         let plan = Plan {

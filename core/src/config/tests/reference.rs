@@ -58,7 +58,7 @@ fn entries() -> Vec<Entry> {
             bare[..end].trim_start_matches('[').clone_into(&mut table);
             header = Some(place);
             table.clone()
-        } else if bare.is_empty() || bare.starts_with(' ') {
+        } else if bare.is_empty() || bare.starts_with([' ', ']']) {
             continue;
         } else {
             format!("{table}.{}", bare.split_once(" = ").unwrap().0)
@@ -83,11 +83,16 @@ fn documented(key: &str) -> Option<(&'static str, Standing)> {
     })
 }
 
-/// The reference with some lines replaced.
+/// The reference with some lines replaced, and the lines of the list that one opens.
 fn with(replaced: &[(usize, String)]) -> String {
     let mut lines: Vec<String> = REFERENCE.lines().map(str::to_owned).collect();
     for (place, line) in replaced {
-        lines[*place] = line.clone();
+        if lines[*place].ends_with(" = [") && lines[*place] != *line {
+            let rest = lines[*place + 1..].iter_mut();
+            let list = rest.take_while(|line| line.starts_with([' ', ']'])).map(String::clear);
+            assert!(list.count() > 1, "a list ends");
+        }
+        lines[*place].clone_from(line);
     }
     lines.join("\n")
 }

@@ -313,6 +313,31 @@ fn what_looks_like_a_clash_and_is_none() {
 }
 
 #[test]
+fn a_carried_listener_knows_its_destination() {
+    let text = extended(
+        "smtp_passthrough_destination = \"mx\"\n\
+         [destination.mx]\nhost = \"mx.test\"\n\
+         [destination.mx.protocol.lmtp]\nport = 24\ntls = \"plain\"\n\
+         [listener.lmtp]\nprotocol = \"lmtp\"\nbind = [\"127.0.0.1:24\"]\ntls = \"plain\"\n",
+    );
+    let (config, warnings) = super::loaded(&text);
+    assert_eq!(warnings, [""; 0]);
+    let [imap, lmtp] = &config.listeners[..] else { panic!("two listeners") };
+    assert_eq!(imap.bridge, None);
+    assert_eq!(lmtp.bridge.as_ref().map(|it| it.name.as_str()), Some("mx"));
+    assert_eq!(config.routing.default_destination.name, "main");
+    let login = text + "sasl = [\"PLAIN\"]\nbanner = \"hello\"\n";
+    let (first, second) = ("sasl", "banner");
+    assert_eq!(
+        super::warnings(&login),
+        [(25, first), (26, second)].map(|(line, key)| format!(
+            "line {line}: listener.lmtp.{key}: has no effect, since lmtp is carried from the \
+             first byte; remove it"
+        ))
+    );
+}
+
+#[test]
 fn what_is_strange_is_told() {
     let cases = [
         (
