@@ -41,8 +41,6 @@ pub enum Program {
     Postfix,
     /// Debian's fetchmail.
     Fetchmail,
-    /// Debian's swaks.
-    Swaks,
     /// Debian's sieve-connect.
     SieveConnect,
     /// Debian's isync.
@@ -70,7 +68,6 @@ impl Program {
                 (!geteuid().is_root()).then(|| "postfix starts as root only".to_owned())
             }),
             Self::Fetchmail => missing("fetchmail", "fetchmail"),
-            Self::Swaks => missing("swaks", "swaks"),
             Self::SieveConnect => missing("sieve-connect", "sieve-connect"),
             Self::Mbsync => missing("mbsync", "isync"),
             Self::Curl => missing("curl", "curl"),

@@ -85,7 +85,8 @@ fn front_with_tls(stage: &Stage) -> Front {
     };
     let mut listeners = Listener::each(&[Protocol::Smtp, Protocol::Lmtp]);
     listeners.extend(Listener::each(&[Protocol::Imap]));
-    let route = Route::to(&[stage.dovecot.endpoint(Protocol::Imap, Tls::Implicit)]);
+    let way = Route::to(&[stage.dovecot.endpoint(Protocol::Imap, Tls::Implicit)]);
+    let route = Route { user: account(Tls::Plain), ..way };
     Front::start_on(listeners, &[route], Some(&pass_through))
 }
 
