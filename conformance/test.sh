@@ -7,6 +7,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Package and the file that shows it is there.
 needed=(
     dovecot-imapd:/usr/lib/dovecot/imap-login
+    dovecot-pop3d:/usr/lib/dovecot/pop3-login
+    dovecot-managesieved:/usr/lib/dovecot/managesieve-login
+    dovecot-sieve:/usr/lib/dovecot/modules/lib90_sieve_plugin.so
+    dovecot-submissiond:/usr/lib/dovecot/submission-login
+    dovecot-lmtpd:/usr/lib/dovecot/lmtp
+    postfix:/usr/sbin/postfix
+    fetchmail:/usr/bin/fetchmail
+    swaks:/usr/bin/swaks
+    sieve-connect:/usr/bin/sieve-connect
     isync:/usr/bin/mbsync
     curl:/usr/bin/curl
     python3:/usr/bin/python3
@@ -21,8 +30,22 @@ if (( ${#missing[@]} > 0 )); then
     root=()
     (( EUID == 0 )) || root=(sudo)
     "${root[@]}" apt-get update -q </dev/null
+    # The tests start servers of their own. Postfix gets no configuration, and this file is how
+    # Debian is told to start no service that it installs.
+    policy=/usr/sbin/policy-rc.d
+    if [[ ! -e "$policy" ]]; then
+        trap '"${root[@]}" rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
+        "${root[@]}" chmod 755 "$policy"
+    fi
+    echo "postfix postfix/main_mailer_type select No configuration" |
+        "${root[@]}" debconf-set-selections
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -q -y --no-install-recommends "${missing[@]}" </dev/null
+    if [[ -n "$(trap -p EXIT)" ]]; then
+        "${root[@]}" rm -f "$policy"
+        trap - EXIT
+    fi
 fi
 
 # Hundreds of sessions at once take more open files than a shell usually may have.

@@ -10,54 +10,134 @@
 
 mod real;
 
-/// Makes a test of every check, on one path.
+/// Makes a test of every check, on one path, in a module for each subject.
 macro_rules! checks {
-    ($path:expr; $($module:ident::$name:ident),* $(,)?) => {
+    ($path:expr; $($module:ident { $($name:ident),* $(,)? })*) => {
         $(
-            #[test]
-            fn $name() {
-                crate::real::$module::$name($path);
+            mod $module {
+                use crate::real::stage::Path;
+
+                $(
+                    #[test]
+                    fn $name() {
+                        crate::real::$module::$name($path);
+                    }
+                )*
             }
         )*
     };
 }
 
 mod direct {
-    use crate::real::stage::Path;
-
     checks! { Path::Direct;
-        clients::imaplib_logs_in_appends_fetches_and_searches,
-        clients::curl_appends_lists_and_fetches,
-        clients::mbsync_pulls_and_pushes,
-        clients::a_message_of_50_mib_goes_up_and_comes_down_unchanged,
-        sessions::idle_is_told_of_a_message_that_another_session_appends,
-        sessions::five_hundred_sessions_at_once,
-        sessions::a_wrong_password_is_refused_and_the_right_one_then_accepted,
-        sessions::a_password_of_odd_characters_arrives_as_it_is,
-        sessions::commands_pipelined_behind_the_login_are_answered_in_order,
-        identity::the_log_shows_where_a_client_connects_from,
+        clients {
+            imaplib_logs_in_appends_fetches_and_searches,
+            curl_appends_lists_and_fetches,
+            mbsync_pulls_and_pushes,
+            a_message_of_50_mib_goes_up_and_comes_down_unchanged,
+        }
+        sessions {
+            idle_is_told_of_a_message_that_another_session_appends,
+            five_hundred_sessions_at_once,
+            a_wrong_password_is_refused_and_the_right_one_then_accepted,
+            a_password_of_odd_characters_arrives_as_it_is,
+            commands_pipelined_behind_the_login_are_answered_in_order,
+        }
+        identity {
+            the_log_shows_where_a_client_connects_from,
+        }
+        pop3 {
+            poplib_lists_retrieves_and_deletes,
+            curl_lists_and_retrieves,
+            fetchmail_pulls_into_a_file,
+            a_wrong_password_is_refused_and_the_right_one_then_accepted,
+            a_password_of_odd_characters_arrives_as_it_is,
+            commands_pipelined_behind_the_login_are_answered_in_order,
+            the_log_shows_where_a_client_connects_from,
+        }
+        sieve {
+            sieve_connect_uploads_activates_lists_and_fetches,
+            a_script_is_stored_activated_listed_fetched_and_deleted,
+            a_wrong_password_is_refused_and_the_right_one_then_accepted,
+            a_password_of_odd_characters_arrives_as_it_is,
+            the_log_shows_where_a_client_connects_from,
+        }
+        submission {
+            smtplib_submits_and_the_message_is_read_back,
+            swaks_submits_and_the_message_is_read_back,
+            a_wrong_password_is_refused_and_the_right_one_then_accepted,
+            nobody_submits_without_logging_in,
+            only_who_has_logged_in_sends_elsewhere,
+            the_logs_show_where_a_client_connects_from,
+            a_script_files_what_is_submitted,
+        }
+        delivery {
+            smtplib_delivers_over_smtp_and_lmtp,
+            swaks_delivers_over_smtp_and_lmtp,
+            starttls_is_between_client_and_backend,
+        }
     }
 }
 
 mod proxied {
-    use crate::real::stage::Path;
-
     checks! { Path::Proxied;
-        clients::imaplib_logs_in_appends_fetches_and_searches,
-        clients::curl_appends_lists_and_fetches,
-        clients::mbsync_pulls_and_pushes,
-        clients::a_message_of_50_mib_goes_up_and_comes_down_unchanged,
-        sessions::idle_is_told_of_a_message_that_another_session_appends,
-        sessions::five_hundred_sessions_at_once,
-        sessions::a_wrong_password_is_refused_and_the_right_one_then_accepted,
-        sessions::a_password_of_odd_characters_arrives_as_it_is,
-        sessions::commands_pipelined_behind_the_login_are_answered_in_order,
-        identity::the_log_shows_where_a_client_connects_from,
-        identity::without_forwarding_the_log_shows_the_proxy,
-        routing::two_users_reach_two_servers,
-        routing::after_a_refusal_another_account_reaches_its_own_server,
-        routing::an_unreachable_server_is_temporary_and_the_connection_stays,
-        routing::a_session_ends_with_its_server,
-        routing::only_the_expected_certificate_gets_credentials,
+        clients {
+            imaplib_logs_in_appends_fetches_and_searches,
+            curl_appends_lists_and_fetches,
+            mbsync_pulls_and_pushes,
+            a_message_of_50_mib_goes_up_and_comes_down_unchanged,
+        }
+        sessions {
+            idle_is_told_of_a_message_that_another_session_appends,
+            five_hundred_sessions_at_once,
+            a_wrong_password_is_refused_and_the_right_one_then_accepted,
+            a_password_of_odd_characters_arrives_as_it_is,
+            commands_pipelined_behind_the_login_are_answered_in_order,
+        }
+        identity {
+            the_log_shows_where_a_client_connects_from,
+            without_forwarding_the_log_shows_the_proxy,
+        }
+        routing {
+            two_users_reach_two_servers,
+            after_a_refusal_another_account_reaches_its_own_server,
+            an_unreachable_server_is_temporary_and_the_connection_stays,
+            a_session_ends_with_its_server,
+            only_the_expected_certificate_gets_credentials,
+        }
+        pop3 {
+            poplib_lists_retrieves_and_deletes,
+            curl_lists_and_retrieves,
+            fetchmail_pulls_into_a_file,
+            a_wrong_password_is_refused_and_the_right_one_then_accepted,
+            a_password_of_odd_characters_arrives_as_it_is,
+            commands_pipelined_behind_the_login_are_answered_in_order,
+            the_log_shows_where_a_client_connects_from,
+            without_forwarding_the_log_shows_the_proxy,
+        }
+        sieve {
+            sieve_connect_uploads_activates_lists_and_fetches,
+            a_script_is_stored_activated_listed_fetched_and_deleted,
+            a_wrong_password_is_refused_and_the_right_one_then_accepted,
+            a_password_of_odd_characters_arrives_as_it_is,
+            the_log_shows_where_a_client_connects_from,
+            without_forwarding_the_log_shows_the_proxy,
+        }
+        submission {
+            smtplib_submits_and_the_message_is_read_back,
+            swaks_submits_and_the_message_is_read_back,
+            a_wrong_password_is_refused_and_the_right_one_then_accepted,
+            nobody_submits_without_logging_in,
+            only_who_has_logged_in_sends_elsewhere,
+            the_logs_show_where_a_client_connects_from,
+            a_script_files_what_is_submitted,
+            without_forwarding_the_log_shows_the_proxy,
+        }
+        delivery {
+            smtplib_delivers_over_smtp_and_lmtp,
+            swaks_delivers_over_smtp_and_lmtp,
+            starttls_is_between_client_and_backend,
+            the_proxy_may_go_to_the_backends_by_tls,
+        }
     }
 }

@@ -1,10 +1,12 @@
-//! Debian's Dovecot 2.3 as an IMAP server in a temporary folder.
+//! Debian's Dovecot 2.3 in a temporary folder: IMAP, and what else is asked for.
 //!
 //! It runs without privileges: as the current user, or as `nobody` when the tests are run by root
-//! (Dovecot gives no mail to root). Two ports: one in the clear with STARTTLS, one with implicit
-//! TLS. Loopback is trusted, so an `ID` with the client's address takes effect and shows as `rip=`
-//! in [`Dovecot::log`]. Delays after a wrong password are off. Mail is in maildirs that appear at
-//! an account's first login.
+//! (Dovecot gives no mail to root). Two ports for each protocol: one in the clear with STARTTLS,
+//! one with implicit TLS (ManageSieve has the former alone). Loopback is trusted, so an `ID` or `XCLIENT` with the client's address
+//! takes effect and shows as `rip=` in [`Dovecot::log`]. Delays after a wrong password are off. Mail
+//! is in maildirs that appear at an account's first login or delivery; what LMTP delivers goes
+//! through the account's active Sieve script where ManageSieve is served too. How it is configured
+//! stands in [`configuration`].
 
 use std::{
     fs, io,
@@ -18,9 +20,13 @@ use std::{
 use rustix::process::geteuid;
 use tempfile::TempDir;
 
+mod configuration;
+
 use crate::rig::{
-    Authority, Daemon, Endpoint, Tls, free_port, imap::Client, process::create_log, programs,
+    Authority, Daemon, Endpoint, Protocol, Tls, free_port, imap, managesieve, pop3,
+    process::create_log, programs, smtp,
 };
+use configuration::Ground;
 
 /// Whom the servers run as when root runs the tests.
 const UNPRIVILEGED_USER: &str = "nobody";
@@ -41,6 +47,36 @@ pub struct Account<'a> {
     pub password: &'a str,
 }
 
+/// What a server is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Services<'a> {
+    /// Who may log in, and gets mail.
+    pub accounts: &'a [Account<'a>],
+    /// What it speaks; not SMTP, and Submission only with a relay.
+    pub protocols: &'a [Protocol],
+    /// The port of 127.0.0.1 where Submission gives its messages.
+    pub relay: Option<u16>,
+}
+
+/// The ports of one protocol.
+#[derive(Clone, Copy, Debug)]
+struct Door {
+    protocol: Protocol,
+    port: u16,
+    tls_port: u16,
+}
+
+impl Door {
+    /// How connections to its ports begin. Dovecot documents no ManageSieve with implicit TLS.
+    fn modes(&self) -> &'static [Tls] {
+        if self.protocol == Protocol::ManageSieve {
+            &[Tls::Plain]
+        } else {
+            &[Tls::Plain, Tls::Implicit]
+        }
+    }
+}
+
 /// A running Dovecot.
 #[derive(Debug)]
 pub struct Dovecot {
@@ -48,22 +84,35 @@ pub struct Dovecot {
     daemon: Daemon,
     /// The certificate it shows, and the authority behind it.
     pub authority: Authority,
-    port: u16,
-    tls_port: u16,
+    /// Where it answers who may log in, in Dovecot's own protocol, which Postfix speaks too.
+    pub authentication_port: u16,
+    doors: Vec<Door>,
     _folder: TempDir,
 }
 
 impl Dovecot {
-    /// Starts a server with these accounts and waits until it serves IMAP.
-    pub fn start(accounts: &[Account<'_>]) -> io::Result<Self> {
+    /// Starts a server and waits until it serves everything.
+    pub fn start(services: &Services<'_>) -> io::Result<Self> {
         let dovecot = programs::find("dovecot").ok_or(io::ErrorKind::NotFound)?;
         let owner = Owner::choose()?;
         let folder = tempfile::Builder::new().prefix("gatepost-dovecot-").tempdir()?;
         let authority = Authority::create(folder.path())?;
-        let (port, tls_port) = (free_port()?, free_port()?);
-        let configuration = configuration(folder.path(), &owner, port, tls_port);
-        fs::write(folder.path().join("dovecot.conf"), configuration)?;
-        fs::write(folder.path().join("passwd"), password_file(accounts))?;
+        let doors: Vec<Door> = services
+            .protocols
+            .iter()
+            .map(|protocol| {
+                Ok(Door { protocol: *protocol, port: free_port()?, tls_port: free_port()? })
+            })
+            .collect::<io::Result<_>>()?;
+        let ground = Ground {
+            folder: folder.path(),
+            owner: &owner,
+            doors: &doors,
+            authentication_port: free_port()?,
+            relay: services.relay,
+        };
+        fs::write(folder.path().join("dovecot.conf"), ground.configuration())?;
+        fs::write(folder.path().join("passwd"), password_file(services.accounts))?;
         for name in ["run", "state", "mail"] {
             fs::create_dir(folder.path().join(name))?;
         }
@@ -76,19 +125,27 @@ impl Dovecot {
             // This also drops the supplementary groups.
             command.uid(owner.user_id).gid(owner.group_id);
         }
+        let authentication_port = ground.authentication_port;
         let daemon = Daemon::spawn("dovecot", &mut command, &log)?;
-        let mut server = Self { daemon, authority, port, tls_port, _folder: folder };
+        let mut server = Self { daemon, authority, authentication_port, doors, _folder: folder };
         server.wait()?;
         Ok(server)
     }
 
     /// Where and how to connect to it.
-    pub fn endpoint(&self, tls: Tls) -> Endpoint {
+    ///
+    /// # Panics
+    ///
+    /// If it was not told to speak this protocol.
+    pub fn endpoint(&self, protocol: Protocol, tls: Tls) -> Endpoint {
+        let door = self.doors.iter().find(|door| door.protocol == protocol);
+        // A test that asks for what it did not start is wrong in itself.
+        let door = door.unwrap_or_else(|| panic!("this dovecot does not speak {protocol}"));
         let port = match tls {
-            Tls::Plain | Tls::Starttls => self.port,
-            Tls::Implicit => self.tls_port,
+            Tls::Plain | Tls::Starttls => door.port,
+            Tls::Implicit => door.tls_port,
         };
-        Endpoint { port, tls, authority: self.authority.authority.clone() }
+        Endpoint { protocol, port, tls, authority: self.authority.authority.clone() }
     }
 
     /// Its log so far: a line `Login: user=<…>, …, rip=…` for every session.
@@ -96,15 +153,17 @@ impl Dovecot {
         self.daemon.log()
     }
 
-    /// The lines of its log that report a login, once there are `count` of them: the log may be a
-    /// moment late. After a while it answers what there is.
-    pub fn logins(&self, count: usize) -> Vec<String> {
+    /// The lines of its log that report a login over a protocol, once there are `count` of them:
+    /// the log may be a moment late. After a while it answers what there is.
+    pub fn logins(&self, protocol: Protocol, count: usize) -> Vec<String> {
+        // Every protocol's login process has the protocol's name.
+        let process = format!("{protocol}-login: ");
         let mut logins = Vec::new();
         for _ in 0..LOOKS {
             logins = self
                 .log()
                 .lines()
-                .filter(|line| line.contains("Login: "))
+                .filter(|line| line.contains(&process) && line.contains("Login: "))
                 .map(str::to_owned)
                 .collect();
             if logins.len() >= count {
@@ -121,7 +180,7 @@ impl Dovecot {
         // The processes that share the listening sockets end a moment after the one that was told
         // to.
         for _ in 0..LOOKS {
-            if [self.port, self.tls_port].into_iter().all(refuses) {
+            if self.doors.iter().all(|door| refuses(door.port) && refuses(door.tls_port)) {
                 return Ok(());
             }
             std::thread::sleep(LOOK_INTERVAL);
@@ -130,15 +189,31 @@ impl Dovecot {
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        for tls in [Tls::Plain, Tls::Implicit] {
-            let endpoint = self.endpoint(tls);
-            self.daemon.wait_until(|| {
-                // Until its authentication process is up it greets without its capabilities.
-                Client::connect(&endpoint)
-                    .is_ok_and(|client| client.greeting.contains("[CAPABILITY"))
-            })?;
+        for door in self.doors.clone() {
+            for tls in door.modes() {
+                let endpoint = self.endpoint(door.protocol, *tls);
+                self.daemon.wait_until(|| serves(&endpoint))?;
+            }
         }
         Ok(())
+    }
+}
+
+/// Whether a server is ready: until its authentication process is up, Dovecot greets without its
+/// capabilities, or not at all.
+fn serves(endpoint: &Endpoint) -> bool {
+    match endpoint.protocol {
+        Protocol::Imap => imap::Client::connect(endpoint)
+            .is_ok_and(|client| client.greeting.contains("[CAPABILITY")),
+        Protocol::Pop3 => {
+            pop3::Client::connect(endpoint).is_ok_and(|client| client.greeting.starts_with("+OK"))
+        }
+        Protocol::ManageSieve => {
+            managesieve::Client::connect(endpoint).is_ok_and(|client| client.capabilities.is_ok())
+        }
+        Protocol::Submission | Protocol::Smtp | Protocol::Lmtp => {
+            smtp::Client::connect(endpoint).is_ok()
+        }
     }
 }
 
@@ -188,71 +263,4 @@ fn password_file(accounts: &[Account<'_>]) -> String {
         .iter()
         .map(|account| format!("{}:{{PLAIN}}{}::::::\n", account.user, account.password))
         .collect()
-}
-
-fn configuration(folder: &Path, owner: &Owner, port: u16, tls_port: u16) -> String {
-    let folder = folder.display();
-    let Owner { user, group, .. } = owner;
-    let inner_limit = 2 * SESSION_LIMIT;
-    format!(
-        r#"
-protocols = imap
-listen = 127.0.0.1
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/log
-default_internal_user = {user}
-default_internal_group = {group}
-default_login_user = {user}
-default_vsz_limit = 0
-first_valid_uid = 1
-first_valid_gid = 1
-login_trusted_networks = 127.0.0.0/8
-disable_plaintext_auth = no
-auth_failure_delay = 0
-ssl = yes
-ssl_cert = <{folder}/certificate.pem
-ssl_key = <{folder}/key.pem
-mail_location = maildir:{folder}/mail/%u/Maildir
-mail_max_userip_connections = 0
-passdb {{
-  driver = passwd-file
-  args = username_format=%u {folder}/passwd
-}}
-userdb {{
-  driver = static
-  args = uid={user} gid={group} home={folder}/mail/%u
-}}
-service auth {{
-  client_limit = {inner_limit}
-}}
-service anvil {{
-  chroot =
-  client_limit = {inner_limit}
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-service imap-urlauth-login {{
-  chroot =
-  process_limit = 1
-}}
-service imap-login {{
-  chroot =
-  service_count = 0
-  client_limit = {SESSION_LIMIT}
-  process_limit = 1
-  inet_listener imap {{
-    port = {port}
-  }}
-  inet_listener imaps {{
-    port = {tls_port}
-    ssl = yes
-  }}
-}}
-service imap {{
-  process_limit = {SESSION_LIMIT}
-}}
-"#
-    )
 }

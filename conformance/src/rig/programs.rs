@@ -11,12 +11,16 @@ use std::{
     process::Command,
 };
 
+use rustix::process::geteuid;
+
 use crate::rig::proxy;
 
 /// Makes a missing program a failure.
 const REQUIRE_VARIABLE: &str = "GATEPOST_REQUIRE_SERVERS";
 /// Where servers are, which is not on every user's search path.
 const SERVER_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
+/// Where Debian has the programs that only Dovecot's master process starts.
+const DOVECOT_PROCESSES: &str = "/usr/lib/dovecot";
 /// The configuration that the rig writes is in the language of this version.
 const DOVECOT_VERSION: &str = "2.3.";
 
@@ -25,6 +29,20 @@ const DOVECOT_VERSION: &str = "2.3.";
 pub enum Program {
     /// Debian's dovecot-imapd.
     Dovecot,
+    /// Debian's dovecot-pop3d.
+    DovecotPop3,
+    /// Debian's dovecot-managesieved and the Sieve that it brings.
+    DovecotSieve,
+    /// Debian's dovecot-submissiond.
+    DovecotSubmission,
+    /// Debian's dovecot-lmtpd.
+    DovecotLmtp,
+    /// Debian's postfix, and root's privileges, of which it gives away what it can.
+    Postfix,
+    /// Debian's fetchmail.
+    Fetchmail,
+    /// Debian's sieve-connect.
+    SieveConnect,
     /// Debian's isync.
     Mbsync,
     /// Debian's curl, with IMAP.
@@ -42,6 +60,15 @@ impl Program {
     fn obstacle(self) -> Option<String> {
         match self {
             Self::Dovecot => dovecot_obstacle(),
+            Self::DovecotPop3 => dovecot_part("pop3-login", "dovecot-pop3d"),
+            Self::DovecotSieve => dovecot_part("managesieve-login", "dovecot-managesieved"),
+            Self::DovecotSubmission => dovecot_part("submission-login", "dovecot-submissiond"),
+            Self::DovecotLmtp => dovecot_part("lmtp", "dovecot-lmtpd"),
+            Self::Postfix => missing("postfix", "postfix").or_else(|| {
+                (!geteuid().is_root()).then(|| "postfix starts as root only".to_owned())
+            }),
+            Self::Fetchmail => missing("fetchmail", "fetchmail"),
+            Self::SieveConnect => missing("sieve-connect", "sieve-connect"),
             Self::Mbsync => missing("mbsync", "isync"),
             Self::Curl => missing("curl", "curl"),
             Self::Swaks => missing("swaks", "swaks"),
@@ -75,6 +102,12 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// The number of a user of the operating system.
+pub(super) fn user_id(name: &str) -> io::Result<u32> {
+    let output = Command::new("id").args(["-u", name]).output()?;
+    String::from_utf8_lossy(&output.stdout).trim().parse().map_err(io::Error::other)
+}
+
 fn missing(name: &str, package: &str) -> Option<String> {
     find(name).is_none().then(|| format!("{name} is not installed (Debian package {package})"))
 }
@@ -90,6 +123,10 @@ fn dovecot_obstacle() -> Option<String> {
     if !version.starts_with(DOVECOT_VERSION) {
         return Some(format!("dovecot {version} is not a {DOVECOT_VERSION}x"));
     }
-    let imap = Path::new("/usr/lib/dovecot/imap-login");
-    (!imap.exists()).then(|| "dovecot has no IMAP (Debian package dovecot-imapd)".to_owned())
+    dovecot_part("imap-login", "dovecot-imapd")
+}
+
+fn dovecot_part(process: &str, package: &str) -> Option<String> {
+    let is_there = Path::new(DOVECOT_PROCESSES).join(process).exists();
+    (!is_there).then(|| format!("dovecot has no {process} (Debian package {package})"))
 }

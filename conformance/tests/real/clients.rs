@@ -23,14 +23,14 @@ const MESSAGE: &str = "From: carol@example.test\r\nTo: dave@example.test\r\n\
 pub(crate) fn imaplib_logs_in_appends_fetches_and_searches(path: Path) {
     let Some(stage) = Stage::set(path, &[Program::Python]) else { return };
     for (client, backend) in path.combinations() {
-        python("session.py", &stage.endpoint(client), &account(backend));
+        python("session.py", &stage.endpoint(client), &[&account(backend), PASSWORD]);
     }
 }
 
 pub(crate) fn a_message_of_50_mib_goes_up_and_comes_down_unchanged(path: Path) {
     let Some(stage) = Stage::set(path, &[Program::Python]) else { return };
     for (client, backend) in path.combinations() {
-        python("large_message.py", &stage.endpoint(client), &account(backend));
+        python("large_message.py", &stage.endpoint(client), &[&account(backend), PASSWORD]);
     }
 }
 
@@ -61,13 +61,19 @@ pub(crate) fn curl_appends_lists_and_fetches(path: Path) {
 
 fn curl(endpoint: &Endpoint, user: &str, path: &str, options: &[&str]) -> Command {
     let scheme = if endpoint.tls == Tls::Implicit { "imaps" } else { "imap" };
+    let mut command = curl_options(endpoint);
+    command.args(["--user", &format!("{user}:{PASSWORD}")]).args(options);
+    command.arg(format!("{scheme}://localhost:{}/{path}", endpoint.port));
+    command
+}
+
+/// curl with what every protocol needs.
+pub(crate) fn curl_options(endpoint: &Endpoint) -> Command {
     let mut command = bounded("curl");
     command.args(["--silent", "--show-error", "--ipv4", "--cacert"]).arg(&endpoint.authority);
     if endpoint.tls == Tls::Starttls {
         command.arg("--ssl-reqd");
     }
-    command.args(["--user", &format!("{user}:{PASSWORD}")]).args(options);
-    command.arg(format!("{scheme}://localhost:{}/{path}", endpoint.port));
     command
 }
 
@@ -147,24 +153,24 @@ fn messages(maildir: &File) -> Vec<String> {
 }
 
 /// Runs one of the Python programs beside this file.
-fn python(program: &str, endpoint: &Endpoint, user: &str) {
+pub(crate) fn python(program: &str, endpoint: &Endpoint, arguments: &[&str]) {
     let folder = File::new(env!("CARGO_MANIFEST_DIR")).join("tests/real");
     let mut command = bounded("python3");
     // -B: it leaves no compiled files among the sources.
     command.arg("-B").arg(folder.join(program)).arg(endpoint.port.to_string());
-    command.arg(endpoint.tls.to_string()).arg(&endpoint.authority).args([user, PASSWORD]);
+    command.arg(endpoint.tls.to_string()).arg(&endpoint.authority).args(arguments);
     output(&mut command);
 }
 
 /// A command that ends in any case.
-fn bounded(program: &str) -> Command {
+pub(crate) fn bounded(program: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", CLIENT_LIMIT_SECONDS, program]);
     command
 }
 
 /// Runs a command that must succeed, and answers what it wrote.
-fn output(command: &mut Command) -> String {
+pub(crate) fn output(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -2,7 +2,12 @@
 //! the path that is to be tested, so that it can be tried without the proxy.
 
 pub(crate) mod clients;
+pub(crate) mod delivery;
+pub(crate) mod front;
 pub(crate) mod identity;
+pub(crate) mod pop3;
 pub(crate) mod routing;
 pub(crate) mod sessions;
+pub(crate) mod sieve;
 pub(crate) mod stage;
+pub(crate) mod submission;

@@ -1,11 +1,14 @@
 //! Which server an account reaches, and what the client hears when it cannot be reached.
 
-use gatepost_conformance::rig::{Account, Authority, Dovecot, Program, Tls, imap::Client, require};
+use gatepost_conformance::rig::{
+    Account, Authority, Dovecot, Program, Protocol, Services, Tls, imap::Client, require,
+};
 
 use crate::real::{
     clients::append,
+    front::{Front, Route},
     sessions::logged_in,
-    stage::{Front, PASSWORD, Path, Route, Stage, account},
+    stage::{PASSWORD, Path, Stage, account},
 };
 
 const ALICE: &str = "alice@example.test";
@@ -24,11 +27,18 @@ impl TwoServers {
             return None;
         }
         let accounts = [ALICE, BOB].map(|user| Account { user, password: PASSWORD });
-        let alices = Dovecot::start(&accounts).unwrap();
-        let bobs = Dovecot::start(&accounts).unwrap();
+        let services = Services { accounts: &accounts, protocols: &[Protocol::Imap], relay: None };
+        let alices = Dovecot::start(&services).unwrap();
+        let bobs = Dovecot::start(&services).unwrap();
         let front = Front::start(&[
-            Route { user: ALICE.to_owned(), ..Route::to(&alices.endpoint(Tls::Starttls)) },
-            Route { user: BOB.to_owned(), ..Route::to(&bobs.endpoint(Tls::Implicit)) },
+            Route {
+                user: ALICE.to_owned(),
+                ..Route::to(&[alices.endpoint(Protocol::Imap, Tls::Starttls)])
+            },
+            Route {
+                user: BOB.to_owned(),
+                ..Route::to(&[bobs.endpoint(Protocol::Imap, Tls::Implicit)])
+            },
         ]);
         Some(Self { front, alices, bobs })
     }
@@ -45,10 +55,10 @@ pub(crate) fn two_users_reach_two_servers(_: Path) {
         }
     }
     for (server, own) in [(&two.alices, ALICE), (&two.bobs, BOB)] {
-        let logins = server.logins(Tls::ALL.len());
+        let logins = server.logins(Protocol::Imap, Tls::ALL.len());
         assert_eq!(logins.len(), Tls::ALL.len(), "{logins:?}");
         assert!(logins.iter().all(|login| login.contains(&format!("user=<{own}>,"))), "{logins:?}");
-        let mut session = logged_in(&server.endpoint(Tls::Plain), own);
+        let mut session = logged_in(&server.endpoint(Protocol::Imap, Tls::Plain), own);
         let select = session.command("SELECT INBOX").unwrap();
         assert!(select.untagged.contains(&"* 3 EXISTS".to_owned()), "{select:?}");
     }
@@ -64,8 +74,13 @@ pub(crate) fn after_a_refusal_another_account_reaches_its_own_server(_: Path) {
         assert!(session.login(BOB, PASSWORD).unwrap().is_ok());
         assert!(session.command("LOGOUT").unwrap().is_ok());
     }
-    assert_eq!(two.bobs.logins(Tls::ALL.len()).len(), Tls::ALL.len(), "{}", two.bobs.log());
-    assert!(two.alices.logins(0).is_empty(), "{}", two.alices.log());
+    assert_eq!(
+        two.bobs.logins(Protocol::Imap, Tls::ALL.len()).len(),
+        Tls::ALL.len(),
+        "{}",
+        two.bobs.log()
+    );
+    assert!(two.alices.logins(Protocol::Imap, 0).is_empty(), "{}", two.alices.log());
 }
 
 pub(crate) fn an_unreachable_server_is_temporary_and_the_connection_stays(_: Path) {
@@ -115,7 +130,10 @@ pub(crate) fn only_the_expected_certificate_gets_credentials(path: Path) {
     let dovecot = &stage.dovecot.authority;
     let modes = [Tls::Starttls, Tls::Implicit];
     for tls in modes {
-        let route = Route { user: account(tls), ..Route::to(&stage.dovecot.endpoint(tls)) };
+        let route = Route {
+            user: account(tls),
+            ..Route::to(&[stage.dovecot.endpoint(Protocol::Imap, tls)])
+        };
         for (trust, is_right) in [
             (pin(&dovecot.fingerprint), true),
             (pin(&stranger.fingerprint), false),
@@ -134,5 +152,10 @@ pub(crate) fn only_the_expected_certificate_gets_credentials(path: Path) {
         }
     }
     // One for each mode with the right pin, and none of the others.
-    assert_eq!(stage.dovecot.logins(modes.len()).len(), modes.len(), "{}", stage.dovecot.log());
+    assert_eq!(
+        stage.dovecot.logins(Protocol::Imap, modes.len()).len(),
+        modes.len(),
+        "{}",
+        stage.dovecot.log()
+    );
 }

@@ -1,20 +1,20 @@
-//! One Dovecot, the proxy in front of it, and the configuration that joins them in every
-//! combination of TLS.
+//! One Dovecot, where it is needed one Postfix, the proxy in front of them, and the configuration
+//! that joins them in every combination of TLS.
 //!
 //! The proxy has a listener for each mode of TLS on the client's side, and a destination for each
 //! mode on the backend's side, with and without telling the backend who the client is. The account
 //! decides the destination: `starttls@example.test` is reached through STARTTLS,
-//! `forwarded-plain@example.test` in the clear with the client's address. Every account exists on
-//! the same Dovecot. On the direct path the accounts are the same and the endpoints are Dovecot's
-//! own.
-
-use std::{fmt::Write as _, fs};
+//! `forwarded-plain@example.test` in the clear with the client's address, and what
+//! `posting-plain@example.test` submits goes to Postfix and not to Dovecot. Every account exists on
+//! the same Dovecot. On the direct path the accounts are the same and the endpoints are the
+//! servers' own.
 
 use gatepost_conformance::rig::{
-    Account, Authority, Dovecot, Endpoint, Program, Proxy, Tls, free_port, raise_open_files,
+    Account, Dovecot, Endpoint, Ports, Postfix, Program, Protocol, Services, Tls, raise_open_files,
     require,
 };
-use tempfile::TempDir;
+
+use crate::real::front::{Front, Listener, PassThrough, Route};
 
 /// The password of every account but the odd one.
 pub(crate) const PASSWORD: &str = "secret";
@@ -25,7 +25,7 @@ pub(crate) const ODD: Account<'static> =
 /// What a check is run through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
-    /// Straight to Dovecot.
+    /// Straight to the servers.
     Direct,
     /// Through the proxy.
     Proxied,
@@ -56,14 +56,22 @@ pub(crate) fn forwarded_account(backend: Tls) -> String {
     format!("forwarded-{backend}@example.test")
 }
 
+/// The same, with messages for submission given to Postfix, which is told who the client is.
+pub(crate) fn posting_account(backend: Tls) -> String {
+    format!("posting-{backend}@example.test")
+}
+
 /// The servers of one test.
 pub(crate) struct Stage {
+    // What others connect to ends last.
     front: Option<Front>,
+    postfix: Option<Postfix>,
     pub(crate) dovecot: Dovecot,
 }
 
 impl Stage {
-    /// Sets everything up, unless a program is missing that the servers or the check need.
+    /// Sets everything up, unless a program is missing that the servers or the check need. Which
+    /// protocols are served follows from the programs; IMAP always is.
     pub(crate) fn set(path: Path, needed: &[Program]) -> Option<Self> {
         let servers: &[Program] = match path {
             Path::Direct => &[Program::Dovecot],
@@ -73,124 +81,108 @@ impl Stage {
             return None;
         }
         raise_open_files().unwrap();
-        let users: Vec<String> =
-            Tls::ALL.into_iter().flat_map(|tls| [account(tls), forwarded_account(tls)]).collect();
+        let users: Vec<String> = Tls::ALL
+            .into_iter()
+            .flat_map(|tls| [account(tls), forwarded_account(tls), posting_account(tls)])
+            .collect();
         let mut accounts: Vec<Account<'_>> =
             users.iter().map(|user| Account { user, password: PASSWORD }).collect();
         accounts.push(ODD);
-        let dovecot = Dovecot::start(&accounts).unwrap();
-        let front = (path == Path::Proxied).then(|| {
-            let mut routes: Vec<Route> = Vec::new();
-            for tls in Tls::ALL {
-                for (user, forwarding) in
-                    [(account(tls), "none"), (forwarded_account(tls), "xclient")]
-                {
-                    routes.push(Route { user, forwarding, ..Route::to(&dovecot.endpoint(tls)) });
-                }
-            }
-            let user = ODD.user.to_owned();
-            routes.push(Route { user, ..Route::to(&dovecot.endpoint(Tls::Implicit)) });
-            Front::start(&routes)
-        });
-        Some(Self { front, dovecot })
-    }
-
-    /// Where a client connects on the path under test.
-    pub(crate) fn endpoint(&self, tls: Tls) -> Endpoint {
-        self.front.as_ref().map_or_else(|| self.dovecot.endpoint(tls), |front| front.endpoint(tls))
-    }
-}
-
-/// One account's way to a backend: a destination of its own in the configuration.
-#[derive(Clone, Debug)]
-pub(crate) struct Route {
-    /// The account.
-    pub(crate) user: String,
-    /// The port of 127.0.0.1.
-    pub(crate) port: u16,
-    /// How the proxy protects the connection.
-    pub(crate) tls: Tls,
-    /// The destination's `forwarding`.
-    pub(crate) forwarding: &'static str,
-    /// The lines of the destination that say which certificate is right.
-    pub(crate) trust: String,
-}
-
-impl Route {
-    /// The way to a server that shows a certificate of its own authority.
-    pub(crate) fn to(server: &Endpoint) -> Self {
-        Self {
-            user: String::new(),
-            port: server.port,
-            tls: server.tls,
-            forwarding: "none",
-            trust: format!(
-                "tls_server_name = \"localhost\"\ntls_ca_file = \"{}\"\n",
-                server.authority.display()
-            ),
-        }
-    }
-}
-
-/// The proxy with a listener for each mode of TLS.
-pub(crate) struct Front {
-    _proxy: Proxy,
-    authority: Authority,
-    ports: Vec<(Tls, u16)>,
-    _folder: TempDir,
-}
-
-impl Front {
-    /// Starts it. Whoever has no route goes the way of the first.
-    pub(crate) fn start(routes: &[Route]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::create(folder.path()).unwrap();
-        let ports: Vec<(Tls, u16)> = Tls::ALL.map(|tls| (tls, free_port().unwrap())).to_vec();
-        let map = folder.path().join("map");
-        let lines = routes.iter().enumerate();
-        fs::write(
-            &map,
-            lines.map(|(index, route)| format!("{} d{index}\n", route.user)).collect::<String>(),
-        )
+        let ports = needed.contains(&Program::Postfix).then(|| Ports::choose().unwrap());
+        let protocols = protocols(needed);
+        let dovecot = Dovecot::start(&Services {
+            accounts: &accounts,
+            protocols: &protocols,
+            relay: ports.map(|ports| ports.mail),
+        })
         .unwrap();
-        let mut text = format!(
-            "[server]\nhostname = \"proxy.test\"\nthreads = 2\nshutdown_grace = \"1s\"\n\
-             [tls.certificate.proxy]\ncert = \"{}\"\nkey = \"{}\"\ndefault = true\n\
-             [routing]\ndefault_destination = \"d0\"\n\
-             [mapping]\nsource = \"file\"\n[mapping.file]\npath = \"{}\"\n",
-            authority.certificate.display(),
-            authority.key.display(),
-            map.display(),
-        );
-        for (tls, port) in &ports {
-            write!(
-                text,
-                "[listener.{tls}]\nprotocol = \"imap\"\nbind = [\"127.0.0.1:{port}\"]\n\
-                 tls = \"{tls}\"\nallow_plain_auth_without_tls = {}\n",
-                *tls == Tls::Plain
-            )
-            .unwrap();
+        let mut listeners = Listener::each(&protocols);
+        if ports.is_some() {
+            listeners.extend(Listener::each(&[Protocol::Smtp]));
         }
-        for (index, route) in routes.iter().enumerate() {
-            write!(text, "{}", destination(index, route)).unwrap();
-        }
-        let waited: Vec<u16> = ports.iter().map(|(_, port)| *port).collect();
-        let proxy = Proxy::start(&text, &waited).unwrap();
-        Self { _proxy: proxy, authority, ports, _folder: folder }
+        let postfix = ports.map(|ports| {
+            let delivery = match path {
+                Path::Direct => dovecot.endpoint(Protocol::Lmtp, Tls::Plain).port,
+                Path::Proxied => Listener::find(&listeners, Protocol::Lmtp, Tls::Plain).port,
+            };
+            Postfix::start(ports, &dovecot, delivery).unwrap()
+        });
+        let front = (path == Path::Proxied).then(|| {
+            let pass_through = postfix.as_ref().map(|postfix| PassThrough {
+                smtp: postfix.endpoint(Protocol::Smtp, Tls::Plain),
+                lmtp: dovecot.endpoint(Protocol::Lmtp, Tls::Plain),
+                trust: String::new(),
+            });
+            let routes = routes(&dovecot, postfix.as_ref(), &protocols);
+            Front::start_on(listeners, &routes, pass_through.as_ref())
+        });
+        Some(Self { front, postfix, dovecot })
     }
 
-    /// Where a client connects.
+    /// Where an IMAP client connects on the path under test.
     pub(crate) fn endpoint(&self, tls: Tls) -> Endpoint {
-        let (_, port) = self.ports.iter().find(|(mode, _)| *mode == tls).unwrap();
-        Endpoint { port: *port, tls, authority: self.authority.authority.clone() }
+        self.endpoint_of(Protocol::Imap, tls)
+    }
+
+    /// Where a client of any protocol connects on the path under test.
+    pub(crate) fn endpoint_of(&self, protocol: Protocol, tls: Tls) -> Endpoint {
+        match &self.front {
+            Some(front) => front.endpoint_of(protocol, tls),
+            None if protocol == Protocol::Smtp => self.postfix().endpoint(protocol, tls),
+            None => self.dovecot.endpoint(protocol, tls),
+        }
+    }
+
+    /// Where a client connects to submit messages to Postfix on the path under test.
+    pub(crate) fn posting_endpoint(&self, tls: Tls) -> Endpoint {
+        let protocol = Protocol::Submission;
+        self.front.as_ref().map_or_else(
+            || self.postfix().endpoint(protocol, tls),
+            |front| front.endpoint_of(protocol, tls),
+        )
+    }
+
+    /// The Postfix of a check that needs it.
+    pub(crate) fn postfix(&self) -> &Postfix {
+        self.postfix.as_ref().unwrap()
     }
 }
 
-fn destination(index: usize, route: &Route) -> String {
-    let Route { port, tls, forwarding, trust, .. } = route;
-    let trust = if *tls == Tls::Plain { "allow_plaintext_auth = true\n" } else { trust };
-    format!(
-        "[destination.d{index}]\nhost = \"127.0.0.1\"\nforwarding = \"{forwarding}\"\n{trust}\
-         [destination.d{index}.protocol.imap]\nport = {port}\ntls = \"{tls}\"\n"
-    )
+/// What the server is to speak, by the programs that a check needs.
+fn protocols(needed: &[Program]) -> Vec<Protocol> {
+    let parts = [
+        (Program::DovecotPop3, Protocol::Pop3),
+        (Program::DovecotSieve, Protocol::ManageSieve),
+        (Program::DovecotSubmission, Protocol::Submission),
+        (Program::DovecotLmtp, Protocol::Lmtp),
+    ];
+    let asked = parts.into_iter().filter(|(program, _)| needed.contains(program));
+    [Protocol::Imap].into_iter().chain(asked.map(|(_, protocol)| protocol)).collect()
+}
+
+fn routes(dovecot: &Dovecot, postfix: Option<&Postfix>, protocols: &[Protocol]) -> Vec<Route> {
+    let with_login: Vec<Protocol> =
+        protocols.iter().copied().filter(|protocol| *protocol != Protocol::Lmtp).collect();
+    let ways = |tls: Tls| -> Vec<Endpoint> {
+        let tls_of = |protocol: Protocol| match (protocol, tls) {
+            // Dovecot does not serve it with implicit TLS.
+            (Protocol::ManageSieve, Tls::Implicit) => Tls::Starttls,
+            (_, tls) => tls,
+        };
+        let endpoint = |protocol: &Protocol| dovecot.endpoint(*protocol, tls_of(*protocol));
+        with_login.iter().map(endpoint).collect()
+    };
+    let mut routes: Vec<Route> = Vec::new();
+    for tls in Tls::ALL {
+        for (user, forwarding) in [(account(tls), "none"), (forwarded_account(tls), "xclient")] {
+            routes.push(Route { user, forwarding, ..Route::to(&ways(tls)) });
+        }
+        if let Some(postfix) = postfix {
+            let way = Route::to(&[postfix.endpoint(Protocol::Submission, tls)]);
+            routes.push(Route { user: posting_account(tls), forwarding: "xclient", ..way });
+        }
+    }
+    let user = ODD.user.to_owned();
+    routes.push(Route { user, ..Route::to(&ways(Tls::Implicit)) });
+    routes
 }
