@@ -87,7 +87,13 @@ impl Connection {
 
     fn receive(&mut self) -> io::Result<()> {
         let mut piece = [0; 4096];
-        let count = self.wire.read(&mut piece)?;
+        let count = loop {
+            match self.wire.read(&mut piece) {
+                // A read with a limit ends early if the process is stopped and goes on.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => break outcome?,
+            }
+        };
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

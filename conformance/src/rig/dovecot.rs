@@ -2,11 +2,13 @@
 //!
 //! It runs without privileges: as the current user, or as `nobody` when the tests are run by root
 //! (Dovecot gives no mail to root). Two ports for each protocol: one in the clear with STARTTLS,
-//! one with implicit TLS (ManageSieve has the former alone). Loopback is trusted, so an `ID` or `XCLIENT` with the client's address
-//! takes effect and shows as `rip=` in [`Dovecot::log`]. Delays after a wrong password are off. Mail
-//! is in maildirs that appear at an account's first login or delivery; what LMTP delivers goes
-//! through the account's active Sieve script where ManageSieve is served too. How it is configured
-//! stands in [`configuration`].
+//! one with implicit TLS (ManageSieve has the former alone). Loopback is trusted, so an `ID` or
+//! `XCLIENT` with the client's address takes effect and shows as `rip=` in [`Dovecot::log`]. Delays
+//! after a wrong password are off. Mail is in maildirs that appear at an account's first login or
+//! delivery; what LMTP delivers goes through the account's active Sieve script where ManageSieve is
+//! served too. Its file is written by `configuration`.
+
+mod configuration;
 
 use std::{
     fs, io,
@@ -19,8 +21,6 @@ use std::{
 
 use rustix::process::geteuid;
 use tempfile::TempDir;
-
-mod configuration;
 
 use crate::rig::{
     Authority, Daemon, Endpoint, Protocol, Tls, free_port, imap, managesieve, pop3,
