@@ -182,6 +182,36 @@ pub enum Refusal {
     TimedOut,
 }
 
+/// What a refused login counts for, against the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Toll {
+    /// One of the refusals of credentials that a connection may have.
+    Failure,
+    /// One of the commands that could not be served.
+    BadCommand,
+    /// Nothing: it was not the client's doing.
+    Nothing,
+}
+
+impl Refusal {
+    /// Only a verdict on the credentials counts as a failed login.
+    pub(crate) const fn toll(self) -> Toll {
+        match self {
+            Self::Credentials => Toll::Failure,
+            Self::BadCharacters => Toll::BadCommand,
+            Self::Unavailable
+            | Self::Configuration
+            | Self::TlsNeeded
+            | Self::Mechanism
+            | Self::TooManyConnections
+            | Self::TooManyAttempts
+            | Self::Kicked
+            | Self::ShuttingDown
+            | Self::TimedOut => Toll::Nothing,
+        }
+    }
+}
+
 /// How a connection broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LegFault {

@@ -16,7 +16,7 @@ use memchr::memrchr;
 use super::command::{self, Arguments, BadId, Command, IdFields};
 use super::{Welcome, refusal_text};
 use crate::automaton::{Advance, FrontendAsk};
-use crate::close::{By, Reason, Refusal};
+use crate::close::{By, Reason, Refusal, Toll};
 use crate::config::Listener;
 use crate::dialogue::{Denied, Ledger, Taken, Terms, Turn, bounded_login, say};
 use crate::line::{self, SASL_MESSAGE_MAX};
@@ -117,18 +117,10 @@ impl Frontend {
         out.extend_from_slice(b" NO ");
         out.extend_from_slice(passed_on.unwrap_or(refusal_text(refusal).as_bytes()));
         out.extend_from_slice(b"\r\n");
-        match refusal {
-            Refusal::Credentials => self.count_failure(out),
-            Refusal::BadCharacters => self.count_bad_command(out),
-            Refusal::Unavailable
-            | Refusal::Configuration
-            | Refusal::TlsNeeded
-            | Refusal::Mechanism
-            | Refusal::TooManyConnections
-            | Refusal::TooManyAttempts
-            | Refusal::Kicked
-            | Refusal::ShuttingDown
-            | Refusal::TimedOut => None,
+        match refusal.toll() {
+            Toll::Failure => self.count_failure(out),
+            Toll::BadCommand => self.count_bad_command(out),
+            Toll::Nothing => None,
         }
     }
 

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 
 use super::{QUOTED_MAX, Sender, Welcome, refusal_text, write_string};
 use crate::automaton::{Advance, FrontendAsk};
-use crate::close::{By, Reason, Refusal};
+use crate::close::{By, Reason, Refusal, Toll};
 use crate::config::Listener;
 use crate::dialogue::{Denied, Ledger, Rejection, Taken, Terms, Turn, say};
 use crate::line::{self, LINE_MAX, SASL_MESSAGE_MAX, first_word};
@@ -113,23 +113,15 @@ impl Frontend {
         out.extend_from_slice(b"NO ");
         out.extend_from_slice(passed_on.unwrap_or(refusal_text(refusal).as_bytes()));
         out.extend_from_slice(b"\r\n");
-        match refusal {
-            Refusal::Credentials => {
+        match refusal.toll() {
+            Toll::Failure => {
                 self.ledger.failure(self.terms.listener.max_auth_attempts).then(|| {
                     self.goodbye(Refusal::TooManyAttempts, out);
                     Reason::TooManyAttempts
                 })
             }
-            Refusal::BadCharacters => self.count_bad_command(out),
-            Refusal::Unavailable
-            | Refusal::Configuration
-            | Refusal::TlsNeeded
-            | Refusal::Mechanism
-            | Refusal::TooManyConnections
-            | Refusal::TooManyAttempts
-            | Refusal::Kicked
-            | Refusal::ShuttingDown
-            | Refusal::TimedOut => None,
+            Toll::BadCommand => self.count_bad_command(out),
+            Toll::Nothing => None,
         }
     }
 

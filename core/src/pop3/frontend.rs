@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use super::{Modes, Welcome, refusal_text};
 use crate::automaton::{Advance, FrontendAsk};
-use crate::close::{By, Reason, Refusal};
+use crate::close::{By, Reason, Refusal, Toll};
 use crate::config::Listener;
 use crate::dialogue::{Denied, Ledger, Taken, Terms, Turn, bounded_login, say};
 use crate::line::{self, LINE_MAX, SASL_MESSAGE_MAX, first_word};
@@ -133,23 +133,15 @@ impl Frontend {
         out.extend_from_slice(b"-ERR ");
         out.extend_from_slice(passed_on.unwrap_or(refusal_text(refusal).as_bytes()));
         out.extend_from_slice(b"\r\n");
-        match refusal {
-            Refusal::Credentials => {
+        match refusal.toll() {
+            Toll::Failure => {
                 self.ledger.failure(self.terms.listener.max_auth_attempts).then(|| {
                     self.goodbye(Refusal::TooManyAttempts, out);
                     Reason::TooManyAttempts
                 })
             }
-            Refusal::BadCharacters => self.count_bad_command(out),
-            Refusal::Unavailable
-            | Refusal::Configuration
-            | Refusal::TlsNeeded
-            | Refusal::Mechanism
-            | Refusal::TooManyConnections
-            | Refusal::TooManyAttempts
-            | Refusal::Kicked
-            | Refusal::ShuttingDown
-            | Refusal::TimedOut => None,
+            Toll::BadCommand => self.count_bad_command(out),
+            Toll::Nothing => None,
         }
     }
 
