@@ -25,6 +25,7 @@ pub mod imap;
 pub mod line;
 mod literal;
 pub mod managesieve;
+pub mod origin;
 pub mod pop3;
 mod protocol;
 pub mod relay;
@@ -43,6 +44,7 @@ pub use contract::{
     Answer, BackendFacts, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route,
     Routing, Seed, SessionId, Step, Target, Ticket, TlsFacts, TlsRole,
 };
+pub use origin::{FrontTls, Origin};
 pub use relay::Relay;
 pub use session::Session;
 pub use time::{Instant, Timer};

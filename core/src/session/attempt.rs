@@ -118,7 +118,7 @@ impl Session {
             return self.fail_attempt(errand, AttemptFault::NoEndpoint, State::Connect, now, out);
         };
         if endpoint.forwarding == Forwarding::Proxy {
-            out.backend.extend(proxy_v2_header(self.peer.client, self.peer.local));
+            out.backend.extend(proxy_v2_header(self.origin.client, self.origin.local));
         }
         if endpoint.tls == TlsMode::Implicit {
             self.phase = Phase::BackendTls(errand);
@@ -186,14 +186,17 @@ impl Session {
         self.feed_backend(inbox, now, out);
     }
 
+    /// What a backend is told; `ttl` where nobody in front of us has begun to count.
     fn identity(&self, ttl: u8) -> Identity {
+        let own_tls = self.client_tls.as_ref();
+        let asked_here = own_tls.and_then(|facts| facts.server_name.as_ref());
         Identity {
-            client: self.peer.client,
-            local: self.peer.local,
-            ttl: ttl.saturating_sub(1),
+            client: self.origin.client,
+            local: self.origin.local,
+            ttl: self.origin.ttl.unwrap_or(ttl).saturating_sub(1),
             session: self.id,
-            client_tls: self.client_tls.is_some(),
-            server_name: self.client_tls.as_ref().and_then(|facts| facts.server_name.clone()),
+            client_tls: own_tls.is_some() || self.origin.tls.is_some(),
+            server_name: asked_here.or(self.origin.server_name.as_ref()).cloned(),
         }
     }
 

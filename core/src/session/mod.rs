@@ -30,6 +30,7 @@ use crate::contract::{
     SessionId, Step, Ticket, TlsFacts, TlsRole,
 };
 use crate::line::{BACKEND_LINE_MAX, EARLY_MAX, OUTBOX_FULL};
+use crate::origin::Origin;
 use crate::protocol::{Backend, Frontend};
 use crate::route;
 use crate::sasl::Login;
@@ -40,7 +41,7 @@ use crate::time::{Expiry, Instant, Timer};
 #[derive(Debug)]
 pub struct Session {
     listener: Arc<Listener>,
-    peer: Peer,
+    origin: Origin,
     id: SessionId,
     started: Instant,
     clock: Clock,
@@ -102,7 +103,7 @@ impl Session {
             clock: Clock::new(listener.preauth_timeout),
             frontend: Frontend::new(Arc::clone(&listener)),
             listener,
-            peer,
+            origin: Origin::from(peer),
             id: SessionId(seed.0),
             started: now,
             last_ticket: 0,
@@ -114,7 +115,7 @@ impl Session {
             held_client: 0,
             held_backend: 0,
         };
-        let Peer { client, local } = peer;
+        let Origin { client, local, .. } = session.origin;
         let address = client.ip().to_canonical();
         let allow = &session.listener.allow;
         if allow.is_empty() || allow.iter().any(|range| range.contains(address)) {
@@ -291,7 +292,7 @@ impl Session {
             identifier,
             protocol: self.listener.protocol,
             mechanism: login.mechanism,
-            client: self.peer.client,
+            client: self.origin.client,
         };
         self.phase = Phase::Lookup(login);
         self.step(Step::Lookup(query), out);
