@@ -340,6 +340,8 @@ pub enum AttemptFault {
     NoEndpoint,
     /// Credentials would leave unencrypted, and the destination does not allow that.
     PlaintextForbidden,
+    /// The login has passed through as many proxies as it may: it goes in circles.
+    Loop,
 }
 
 impl AttemptFault {
@@ -369,7 +371,8 @@ impl AttemptFault {
             | Self::ServerBug
             | Self::ModeRefused
             | Self::NoEndpoint
-            | Self::PlaintextForbidden => Refusal::Configuration,
+            | Self::PlaintextForbidden
+            | Self::Loop => Refusal::Configuration,
             Self::MechanismMissing => Refusal::Mechanism,
         }
     }
@@ -397,7 +400,8 @@ impl AttemptFault {
             | Self::ServerBug
             | Self::ModeRefused
             | Self::NoEndpoint
-            | Self::PlaintextForbidden => false,
+            | Self::PlaintextForbidden
+            | Self::Loop => false,
         }
     }
 }
@@ -425,6 +429,7 @@ impl fmt::Display for AttemptFault {
             Self::ModeRefused => "mode-refused",
             Self::NoEndpoint => "no-endpoint",
             Self::PlaintextForbidden => "plaintext-forbidden",
+            Self::Loop => "loop",
         };
         f.write_str(word)
     }

@@ -48,6 +48,7 @@
 //!    ([`crate::config::Listener::bridge`]), nothing is looked up or eaten, and [`Step::Splice`]
 //!    follows the connection and its TLS.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -56,6 +57,7 @@ use core::net::SocketAddr;
 
 use crate::close::{AttemptFault, Close, ConnectFault, LegFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Protocol};
+use crate::origin::Origin;
 use crate::relay::Relay;
 use crate::sasl::Mechanism;
 
@@ -307,6 +309,9 @@ pub enum Note {
         /// Where.
         destination: Arc<Destination>,
     },
+    /// Who the client is, as is believed from here on, whatever was before: for the log. What the
+    /// connection was admitted as stays.
+    Origin(Box<Origin>),
     /// The destination is to be told who the client is, and does not offer the means.
     ForwardingNotOffered(Arc<Destination>),
     /// The capabilities that a destination announced when the login began; worth remembering for

@@ -22,6 +22,7 @@ mod dialogue;
 mod forward;
 mod handshake;
 pub mod imap;
+mod introduction;
 pub mod line;
 mod literal;
 pub mod managesieve;

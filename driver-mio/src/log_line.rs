@@ -114,7 +114,16 @@ fn login(event: &'static str, record: &Record) -> Line {
     line.text("session", record.session());
     line.text("listener", record.listener.name.as_str());
     line.text("protocol", record.listener.protocol.name());
-    line.text("client", record.peer.client.to_string());
+    match &record.origin {
+        Some(origin) => {
+            line.text("client", origin.client.to_string());
+            line.text("proxy", record.peer.client.to_string());
+            if let Some(session) = &origin.session {
+                line.text("proxy_session", String::from_utf8_lossy(session));
+            }
+        }
+        None => line.text("client", record.peer.client.to_string()),
+    }
     if !record.user.is_empty() {
         line.text("user", String::from_utf8_lossy(&record.user));
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use gatepost_core::config::{Destination, Listener};
 use gatepost_core::sasl::Mechanism;
-use gatepost_core::{AttemptFault, Close, Peer, Refusal, State, TlsFacts};
+use gatepost_core::{AttemptFault, Close, Origin, Peer, Refusal, State, TlsFacts};
 
 /// Is told what happens in sessions, for an embedder's own log and metrics.
 ///
@@ -99,6 +99,9 @@ pub struct SessionFacts {
     pub listener: Arc<Listener>,
     /// Both ends of the client's connection.
     pub peer: Peer,
+    /// Who the client is, as is believed: where a trusted proxy has the connection, this is what
+    /// it told. What it calls the session is to be escaped where it is printed.
+    pub origin: Origin,
     /// The user name of the last login, as the client sent it: escape it where it is printed.
     /// Empty before that, and where a mechanism names nobody.
     pub user: Vec<u8>,

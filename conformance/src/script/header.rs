@@ -34,6 +34,9 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
         max_connections: keys.take("max_connections", number)?.unwrap_or(8192),
         max_connections_per_ip: None,
         allow: keys.take("allow", |text| list(text, ",", parsed))?.unwrap_or_default(),
+        forwarding_trusted: keys
+            .take("forwarding_trusted", |text| list(text, ",", parsed))?
+            .unwrap_or_default(),
         preauth_timeout: keys.take("preauth_timeout", span)?.unwrap_or(Duration::from_secs(30)),
         max_auth_attempts: keys.take("max_auth_attempts", number)?.unwrap_or(3),
         alert: keys.take("alert", text_of)?,

@@ -60,7 +60,7 @@ pub(super) const KEYS: &[(&str, Standing)] = &[
     ("listener.*.max_auth_attempts", Built),
     ("listener.*.alert", Built),
     ("listener.*.working_interval", Built),
-    ("listener.*.forwarding_trusted", NotBuilt),
+    ("listener.*.forwarding_trusted", Built),
     ("listener.*.debug", NotBuilt),
     ("listener.*.io_debug", NotBuilt),
     ("listener.*.io_errors", NotBuilt),

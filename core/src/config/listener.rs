@@ -41,6 +41,8 @@ pub struct Listener {
     pub max_connections_per_ip: Option<u32>,
     /// Who may connect; empty: everybody.
     pub allow: Vec<Cidr>,
+    /// Proxies that may say who their client is, by the address of their socket.
+    pub forwarding_trusted: Vec<Cidr>,
     /// The client's time before login, summed over the dialogue.
     pub preauth_timeout: Duration,
     /// Failed logins on one connection until it ends.
@@ -134,6 +136,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
         max_connections: section.or("max_connections", CONNECTIONS, count),
         max_connections_per_ip: section.optional("max_connections_per_ip", count_one),
         allow: section.or("allow", Vec::new(), |value| value.list(cidr)),
+        forwarding_trusted: section.or("forwarding_trusted", Vec::new(), |it| it.list(cidr)),
         preauth_timeout: section.or("preauth_timeout", PREAUTH_TIMEOUT, Value::duration),
         max_auth_attempts: section.or("max_auth_attempts", AUTH_ATTEMPTS, attempts),
         alert: section.optional("alert", line).filter(|alert| !alert.is_empty()),

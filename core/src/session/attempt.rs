@@ -15,7 +15,7 @@ use crate::automaton::BackendAsk;
 use crate::close::{AttemptFault, ConnectFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Endpoint, Forwarding, TlsMode};
 use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Step, Target, TlsRole};
-use crate::forward::{Identity, proxy_v2_header};
+use crate::forward::proxy_v2_header;
 use crate::handshake::Settings;
 use crate::protocol::{Backend, Welcome};
 use crate::relay::Relay;
@@ -88,6 +88,9 @@ impl Session {
         let Some(endpoint) = dial.destination.endpoint(protocol) else {
             return self.fail_attempt(errand, AttemptFault::NoEndpoint, State::Connect, now, out);
         };
+        if self.ttl_beyond(&dial.destination).is_none() {
+            return self.fail_attempt(errand, AttemptFault::Loop, State::Connect, now, out);
+        }
         // The configuration refuses such a destination; a router of somebody's own may not.
         if endpoint.tls == TlsMode::Plain
             && !dial.destination.allow_plaintext_auth
@@ -178,26 +181,12 @@ impl Session {
             tls: endpoint.tls,
             verified: pinned || !destination.tls_allow_invalid_certs,
             identity: (endpoint.forwarding == Forwarding::Xclient)
-                .then(|| self.identity(destination.proxy_ttl)),
+                .then(|| self.identity(destination)),
             remembered: attempt.dial.facts.as_mut().and_then(|facts| facts.remembered.take()),
         };
         let backend = frontend.backend(Arc::clone(&attempt.login), settings);
         self.phase = Phase::Backend(attempt, backend);
         self.feed_backend(inbox, now, out);
-    }
-
-    /// What a backend is told; `ttl` where nobody in front of us has begun to count.
-    fn identity(&self, ttl: u8) -> Identity {
-        let own_tls = self.client_tls.as_ref();
-        let asked_here = own_tls.and_then(|facts| facts.server_name.as_ref());
-        Identity {
-            client: self.origin.client,
-            local: self.origin.local,
-            ttl: self.origin.ttl.unwrap_or(ttl).saturating_sub(1),
-            session: self.id,
-            client_tls: own_tls.is_some() || self.origin.tls.is_some(),
-            server_name: asked_here.or(self.origin.server_name.as_ref()).cloned(),
-        }
     }
 
     /// Lets the backend automaton eat what is there.

@@ -13,7 +13,9 @@
 mod attempt;
 mod bridge;
 mod clock;
+mod introduce;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
@@ -22,6 +24,7 @@ use zeroize::Zeroize;
 
 use self::attempt::{Attempt, Errand};
 use self::clock::Clock;
+use self::introduce::{Introduced, is_trusted};
 use crate::automaton::FrontendAsk;
 use crate::close::{AttemptFault, By, Close, LegFault, Reason, Refusal, State, TlsFault};
 use crate::config::{Listener, TlsMode};
@@ -42,6 +45,8 @@ use crate::time::{Expiry, Instant, Timer};
 pub struct Session {
     listener: Arc<Listener>,
     origin: Origin,
+    /// A trusted proxy said so.
+    introduced: Option<Box<Introduced>>,
     id: SessionId,
     started: Instant,
     clock: Clock,
@@ -101,9 +106,10 @@ impl Session {
     ) -> Self {
         let mut session = Self {
             clock: Clock::new(listener.preauth_timeout),
-            frontend: Frontend::new(Arc::clone(&listener)),
+            frontend: Frontend::new(Arc::clone(&listener), is_trusted(&listener, peer)),
             listener,
             origin: Origin::from(peer),
+            introduced: None,
             id: SessionId(seed.0),
             started: now,
             last_ticket: 0,
@@ -264,6 +270,7 @@ impl Session {
                     self.begin_client_tls(Opening::Upgrade, now, out);
                     break;
                 }
+                FrontendAsk::Introduced(told) => self.introduce(told, out),
                 FrontendAsk::Login(login) => self.look_up(login, now, out),
                 FrontendAsk::Respond(response) => self.respond(&response, now, out),
                 FrontendAsk::Cancel => {
@@ -391,6 +398,7 @@ impl Session {
     fn client_tls_up(&mut self, opening: Opening, facts: TlsFacts, now: Instant, out: &mut Outbox) {
         self.clock.disarm(now);
         self.client_tls = Some(facts);
+        self.forget_introduction(out);
         if let Some(frontend) = &mut self.frontend {
             frontend.tls_up();
         }

@@ -47,6 +47,7 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         hostname: "mail.example.com".into(),
         max_connections: 8192,
         max_connections_per_ip: None,
+        forwarding_trusted: Vec::new(),
         allow: Vec::new(),
         preauth_timeout: Duration::from_secs(30),
         max_auth_attempts: 3,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use gatepost_core::config::{Destination, Listener};
 use gatepost_core::sasl::Mechanism;
-use gatepost_core::{Instant, Leg as Side, LegFault, Peer, Seed};
+use gatepost_core::{Instant, Leg as Side, LegFault, Origin, Peer, Seed};
 use mio::{Registry, Token};
 
 use crate::leg::{Leg, Lost, Scratch};
@@ -111,6 +111,8 @@ pub(crate) struct Record {
     pub(crate) listener: Arc<Listener>,
     pub(crate) listener_index: usize,
     pub(crate) peer: Peer,
+    /// Who the client is, where that is not what the socket says.
+    pub(crate) origin: Option<Box<Origin>>,
     pub(crate) accepted: Instant,
     pub(crate) logged_in: Option<Instant>,
     pub(crate) user: Box<[u8]>,
@@ -277,6 +279,7 @@ impl Record {
             listener,
             listener_index,
             peer,
+            origin: None,
             accepted,
             logged_in: None,
             user: Box::default(),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use gatepost_core::config::{Destination, Protocol};
 use gatepost_core::{
-    Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Query, Refusal, Route, Routing,
-    Step, Target, Ticket, TlsFacts, TlsRole,
+    Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Origin, Query, Refusal, Route,
+    Routing, Step, Target, Ticket, TlsFacts, TlsRole,
 };
 
 use crate::leg::{TlsFault, TlsUp, TlsVersion};
@@ -131,6 +131,10 @@ fn take_note(note: Note, body: &mut Body, resources: &Resources) {
             record.destination = Some(destination);
             record.logged_in = Some(resources.now);
             log_line::accepted(record, format);
+        }
+        Note::Origin(origin) => {
+            let differs = *origin != Origin::from(record.peer);
+            record.origin = Some(origin).filter(|_| differs);
         }
         Note::ForwardingNotOffered(destination) => {
             if shared.warns_first(&destination.name) {
