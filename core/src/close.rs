@@ -279,8 +279,27 @@ pub enum ConnectFault {
     NoAddress,
     /// This side has no descriptor, port or memory left.
     Exhausted,
+    /// The address is one at which this program itself listens.
+    OwnListener,
+    /// The destination is to be reached from addresses of which none fits.
+    NoSourceAddress,
     /// Anything else that the operating system reports.
     Io,
+}
+
+impl ConnectFault {
+    /// Whether it will be the same until somebody changes the configuration.
+    pub const fn is_configuration(self) -> bool {
+        match self {
+            Self::OwnListener | Self::NoSourceAddress => true,
+            Self::Refused
+            | Self::Unreachable
+            | Self::TimedOut
+            | Self::NoAddress
+            | Self::Exhausted
+            | Self::Io => false,
+        }
+    }
 }
 
 impl fmt::Display for ConnectFault {
@@ -291,6 +310,8 @@ impl fmt::Display for ConnectFault {
             Self::TimedOut => "timed-out",
             Self::NoAddress => "no-address",
             Self::Exhausted => "exhausted",
+            Self::OwnListener => "own-listener",
+            Self::NoSourceAddress => "no-source-address",
             Self::Io => "io",
         })
     }
@@ -348,6 +369,7 @@ impl AttemptFault {
     /// What the client hears.
     pub const fn refusal(self) -> Refusal {
         match self {
+            Self::Connect(fault) if fault.is_configuration() => Refusal::Configuration,
             Self::Connect(_)
             | Self::TimedOut
             | Self::Eof
@@ -382,6 +404,7 @@ impl AttemptFault {
     pub const fn may_repeat(self, credentials_sent: bool) -> bool {
         match self {
             Self::Temporary => true,
+            Self::Connect(fault) if fault.is_configuration() => false,
             Self::Connect(_)
             | Self::TimedOut
             | Self::Eof

@@ -35,6 +35,7 @@ pub mod sasl;
 pub mod secret;
 pub mod session;
 mod smtp;
+pub mod source;
 pub mod submission;
 pub mod time;
 
@@ -48,4 +49,5 @@ pub use contract::{
 pub use origin::{FrontTls, Origin};
 pub use relay::Relay;
 pub use session::Session;
+pub use source::SourceTurns;
 pub use time::{Instant, Timer};

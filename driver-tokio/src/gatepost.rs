@@ -22,6 +22,7 @@ use crate::connect::{AnyConnector, Connector, TcpConnector};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::orders::Orders;
+use crate::own::Own;
 use crate::route::{AnyRouter, Router};
 use crate::session::{Accepted, Serving};
 use crate::tls::BackendTls;
@@ -54,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) orders: Orders,
+    /// Where it is served.
+    pub(crate) own: Own,
     /// None: nothing is to be remembered.
     remembered: Option<RwLock<Remembered>>,
     seeds: RandomState,
@@ -122,6 +125,9 @@ impl Gatepost {
     /// A shutdown is one of the whole service: every session of this `Gatepost` and its clones is
     /// told. Where accepting fails for want of descriptors or memory it is tried again after a
     /// pause; sessions are not touched by it.
+    ///
+    /// A connection to a backend that turns out to lead to this very socket is dropped: whatever
+    /// the router says, no session goes round in a circle here.
     pub async fn serve_listener(
         &self,
         listener: TcpListener,
@@ -251,6 +257,7 @@ impl Builder {
             backend_tls,
             observer: self.observer,
             orders: Orders::new(self.shutdown_grace),
+            own: Own::default(),
             remembered: self.remembers.then(RwLock::default),
             seeds: RandomState::new(),
             seeded: AtomicU64::new(0),

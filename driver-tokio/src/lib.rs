@@ -75,6 +75,7 @@ mod leg;
 mod limits;
 mod observe;
 mod orders;
+mod own;
 mod relay;
 mod route;
 mod session;

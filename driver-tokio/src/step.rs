@@ -172,6 +172,9 @@ fn take_connection(
 ) -> Answer {
     match connected {
         Err(fault) => Answer::ConnectFailed(fault),
+        Ok(Connected { address, local, .. }) if record.inner.own.holds(local, address) => {
+            Answer::ConnectFailed(ConnectFault::OwnListener)
+        }
         Ok(Connected { stream, address, local, remembered }) => {
             legs.backend = Some(Leg::new(stream));
             record.facts.backend = Some(address);

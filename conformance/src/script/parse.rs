@@ -278,6 +278,8 @@ fn connect_fault(text: &str) -> Result<ConnectFault, String> {
         ConnectFault::TimedOut,
         ConnectFault::NoAddress,
         ConnectFault::Exhausted,
+        ConnectFault::OwnListener,
+        ConnectFault::NoSourceAddress,
         ConnectFault::Io,
     ];
     one_of(text, &all)

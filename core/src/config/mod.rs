@@ -17,6 +17,7 @@ mod duration;
 mod fault;
 mod keys;
 mod listener;
+mod own;
 mod reader;
 mod routing;
 mod server;
@@ -36,6 +37,7 @@ pub use self::{
     destination::{Destination, Endpoint},
     fault::{Fault, Warning},
     listener::Listener,
+    own::accepts,
     routing::{Mapping, MappingSource, Routing},
     server::Server,
     tls::{Certificate, TlsProtocols},

@@ -15,6 +15,7 @@ use gatepost_core::config::{
 };
 use gatepost_core::route::table::FileMap;
 
+use super::own;
 use crate::tls::{
     Certificate, CertificateSource, ClientConfig, ClientPolicy, MinVersion, ServerConfig,
     ServerName, ServerPolicy, ServerTls, Trust, client_config, server_name,
@@ -72,6 +73,7 @@ impl Site {
         let listeners = load_listeners(config, &certificates, &mut faults);
         let backends = load_backends(config, &mut faults);
         let maps = load_maps(config, &mut faults);
+        own::check(config, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
