@@ -221,13 +221,14 @@ fn check(section: &Section<'_>, listener: &Listener, tls: Option<TlsMode>, certi
 
 /// Rules for a listener whose clients are carried from their first byte.
 fn check_carried(section: &Section<'_>, listener: &Listener) {
-    const OF_LOGINS: [&str; 6] = [
+    const OF_LOGINS: [&str; 7] = [
         "max_auth_attempts",
         "working_interval",
         "allow_plain_auth_without_tls",
         "sasl",
         "banner",
         "normalize",
+        "forwarding_trusted",
     ];
     let carried = format!("{} is carried from the first byte", listener.protocol.name());
     if listener.tls == TlsMode::StartTls {

@@ -282,10 +282,10 @@ impl Frontend {
             let Ok(introduction) = Introduction::from_id(reserved.pairs()) else {
                 return self.bad(tag, "Invalid ID parameters", out);
             };
-            if !self.ledger.introduction() {
-                return self.bad(tag, "Too many introductions", out);
-            }
-            told = Some(introduction);
+            told = Some(introduction).filter(|told| *told != Introduction::default());
+        }
+        if told.is_some() && !self.ledger.introduction() {
+            return self.bad(tag, "Too many introductions", out);
         }
         self.id = own;
         say(out, &["* ID (\"name\" \"Gatepost\")"]);

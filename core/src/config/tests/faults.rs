@@ -183,6 +183,12 @@ fn values_of_the_wrong_shape() {
             "line 9: listener.imaps.allow: \"192.0.2.0/33\" is no range of addresses; write one \
              such as \"192.0.2.0/24\" or \"2001:db8::/32\"",
         ),
+        (
+            7,
+            "tls = \"implicit\"\nforwarding_trusted = [\"proxy.test\"]",
+            "line 8: listener.imaps.forwarding_trusted: \"proxy.test\" is no range of addresses; \
+             write one such as \"192.0.2.0/24\" or \"2001:db8::/32\"",
+        ),
         (2, "cert = \"\"", "line 2: tls.certificate.main.cert: \"\" is no path; name a file"),
         (
             2,
