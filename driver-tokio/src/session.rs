@@ -131,6 +131,7 @@ impl Record {
             id: Id(seed.0),
             listener: Arc::clone(listener),
             peer: accepted.peer,
+            client: accepted.peer.client,
             user: Vec::new(),
             mechanism: None,
             client_tls: None,

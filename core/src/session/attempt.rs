@@ -8,16 +8,19 @@
 //! Connecting, TLS and trying again are the same for a client that is carried without a login: an
 //! [`Errand`] is either. Read next: `bridge.rs`, for what differs.
 
+use alloc::string::ToString;
 use alloc::sync::Arc;
 
 use super::{Phase, Session};
 use crate::automaton::BackendAsk;
 use crate::close::{AttemptFault, ConnectFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Endpoint, Forwarding, TlsMode};
-use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Step, Target, TlsRole};
-use crate::forward::{Identity, proxy_v2_header};
+use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Step, Target, TlsFacts, TlsRole};
+use crate::forward::Identity;
 use crate::handshake::Settings;
+use crate::origin::FrontTls;
 use crate::protocol::{Backend, Welcome};
+use crate::proxy_protocol::Header;
 use crate::relay::Relay;
 use crate::sasl::Login;
 use crate::secret::Secret;
@@ -118,7 +121,7 @@ impl Session {
             return self.fail_attempt(errand, AttemptFault::NoEndpoint, State::Connect, now, out);
         };
         if endpoint.forwarding == Forwarding::Proxy {
-            out.backend.extend(proxy_v2_header(self.origin.client, self.origin.local));
+            self.proxy_header(destination.proxy_ttl).write(&mut out.backend);
         }
         if endpoint.tls == TlsMode::Implicit {
             self.phase = Phase::BackendTls(errand);
@@ -188,6 +191,7 @@ impl Session {
 
     /// What a backend is told; `ttl` where nobody in front of us has begun to count.
     fn identity(&self, ttl: u8) -> Identity {
+        // With a balancer in between, the handshake here was the balancer's.
         let own_tls = self.client_tls.as_ref();
         let asked_here = own_tls.and_then(|facts| facts.server_name.as_ref());
         Identity {
@@ -196,7 +200,27 @@ impl Session {
             ttl: self.origin.ttl.unwrap_or(ttl).saturating_sub(1),
             session: self.id,
             client_tls: own_tls.is_some() || self.origin.tls.is_some(),
-            server_name: asked_here.or(self.origin.server_name.as_ref()).cloned(),
+            server_name: self.origin.server_name.as_ref().or(asked_here).cloned(),
+        }
+    }
+
+    /// The same as a header of the PROXY protocol.
+    fn proxy_header(&self, ttl: u8) -> Header {
+        let identity = self.identity(ttl);
+        let own_tls = self.client_tls.as_ref();
+        let described = |facts: &TlsFacts| FrontTls {
+            version: Some(facts.version.into()),
+            cipher: Some(facts.cipher.into()),
+            certificate: None,
+        };
+        let agreed_here = own_tls.and_then(|facts| facts.alpn.as_ref());
+        Header {
+            addresses: Some((identity.client, identity.local)),
+            alpn: self.origin.alpn.as_ref().or(agreed_here).cloned(),
+            authority: identity.server_name,
+            unique_id: Some(identity.session.to_string().into_bytes().into()),
+            tls: self.origin.tls.clone().or_else(|| own_tls.map(described)),
+            ttl: Some(identity.ttl),
         }
     }
 
@@ -349,8 +373,11 @@ impl Session {
             Phase::Backend(attempt, backend) | Phase::Challenged(attempt, backend) => {
                 self.fail_handshake(attempt, &backend, fault, now, out);
             }
-            phase @ (Phase::Admit
+            phase @ (Phase::ProxyTls
+            | Phase::ProxyHeader
+            | Phase::Admit(_)
             | Phase::ClientTls(_)
+            | Phase::Greeted
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Over) => self.phase = phase,

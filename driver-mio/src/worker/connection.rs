@@ -111,6 +111,8 @@ pub(crate) struct Record {
     pub(crate) listener: Arc<Listener>,
     pub(crate) listener_index: usize,
     pub(crate) peer: Peer,
+    /// Who the client is: where a balancer stands between, not the peer.
+    pub(crate) client: SocketAddr,
     pub(crate) accepted: Instant,
     pub(crate) logged_in: Option<Instant>,
     pub(crate) user: Box<[u8]>,
@@ -277,6 +279,7 @@ impl Record {
             listener,
             listener_index,
             peer,
+            client: peer.client,
             accepted,
             logged_in: None,
             user: Box::default(),

@@ -572,9 +572,7 @@ fn what_submission_clients_are_told_before_login() {
 
 #[test]
 fn values_that_are_documented_but_not_built() {
-    let cases: [(String, &str); 8] = [
-        (changed(5, "protocol = \"imap\"\nproxy_protocol = \"optional\""), "line 6"),
-        (changed(5, "protocol = \"imap\"\nproxy_protocol = \"required\""), "line 6"),
+    let cases: [(String, &str); 6] = [
         (changed(5, "protocol = \"imap\"\nnormalize = \"precis\""), "line 6"),
         (changed(5, "protocol = \"imap\"\nsasl = [\"SCRAM-SHA-1\"]"), "line 6"),
         (extended("[mapping]\nsource = \"http\"\n"), "line 16: mapping.source: \"http\""),
