@@ -68,6 +68,8 @@ pub enum Reason {
     Tls(TlsFault),
     /// A deadline passed.
     Timeout(Timer),
+    /// The PROXY header that a balancer should have sent.
+    ProxyHeader(HeaderFault),
     /// The address is not among those that the listener allows.
     NotAllowed,
     /// No room: the listener's or the address's connections are used up.
@@ -96,6 +98,7 @@ impl fmt::Display for Reason {
             Self::Lost(fault) => return write!(f, "lost/{fault}"),
             Self::Tls(fault) => return write!(f, "tls/{fault}"),
             Self::Timeout(timer) => return write!(f, "timeout/{timer}"),
+            Self::ProxyHeader(fault) => return write!(f, "proxy-header/{fault}"),
             Self::NotAllowed => "not-allowed",
             Self::Backend(fault) => return write!(f, "backend/{fault}"),
             Self::TooManyConnections => "too-many-connections",
@@ -113,6 +116,10 @@ impl fmt::Display for Reason {
 /// Where a session stands, in the words that operators know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
+    /// TLS handshake with a balancer, under its PROXY header.
+    ProxyTls,
+    /// Waiting for a balancer's PROXY header.
+    ProxyHeader,
     /// Waiting for the driver to admit the client.
     Admit,
     /// TLS handshake with the client.
@@ -140,6 +147,8 @@ pub enum State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ProxyTls => f.write_str("proxy-tls"),
+            Self::ProxyHeader => f.write_str("proxy-header"),
             Self::Admit => f.write_str("admit"),
             Self::ClientTls => f.write_str("tls-client"),
             Self::Preauth => f.write_str("preauth"),
@@ -262,6 +271,52 @@ impl fmt::Display for TlsFault {
             Self::Alert => "alert",
             Self::Closed => "closed",
             Self::Setup => "setup",
+        })
+    }
+}
+
+/// Why a PROXY header is not acceptable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderFault {
+    /// The socket's address is not among those from which one is believed.
+    Untrusted,
+    /// Something else came in its place.
+    Missing,
+    /// It came after the client had been greeted without one.
+    Late,
+    /// Version 1: the line is not exactly as its grammar wants it.
+    Grammar,
+    /// Version 1: more than [`crate::proxy_protocol::V1_MAX`] octets; version 2: more than
+    /// [`crate::proxy_protocol::V2_CONTENT_MAX`] octets behind the first 16.
+    TooLong,
+    /// The signature of version 2, and another version behind it.
+    Version,
+    /// Neither LOCAL nor PROXY.
+    Command,
+    /// A family or a transport that nobody has defined.
+    Family,
+    /// Too short for the addresses of its family.
+    TooShort,
+    /// A field behind the addresses whose length or content cannot be.
+    Field,
+    /// The CRC-32C is wrong, or stands there twice.
+    Checksum,
+}
+
+impl fmt::Display for HeaderFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Untrusted => "untrusted",
+            Self::Missing => "missing",
+            Self::Late => "late",
+            Self::Grammar => "grammar",
+            Self::TooLong => "too-long",
+            Self::Version => "version",
+            Self::Command => "command",
+            Self::Family => "family",
+            Self::TooShort => "too-short",
+            Self::Field => "field",
+            Self::Checksum => "checksum",
         })
     }
 }

@@ -34,7 +34,10 @@
 //! 4. [`Step::StartTls`]: from here on that leg's inbox is TLS input, leftovers included. What
 //!    somebody slipped in behind STARTTLS therefore fails in the handshake, in every chunking
 //!    alike, and is never run as a command. Nothing learned before TLS survives it but, on POP3,
-//!    the greeting's word that XCLIENT may be used, where the certificate was verified.
+//!    the greeting's word that XCLIENT may be used, where the certificate was verified. On the
+//!    client leg it may be asked for twice: first toward a balancer ([`TlsRole::Balancer`]), whose
+//!    PROXY header is then eaten, and on top of that toward the client. The octets behind the
+//!    header are the inner layer's first input, like any other leftover.
 //! 5. [`Step::Splice`] and [`Step::Close`] are the last thing a session says, and it is dropped.
 //!    The inboxes are the relay's first data, each toward the other side, after the outbox; an
 //!    end of stream already seen travels along. `Close`: flush, close_notify, FIN, then read and
@@ -210,6 +213,9 @@ pub struct ClientFacts {
 pub enum TlsRole {
     /// With a certificate of the listener.
     Server,
+    /// Toward a balancer, under its PROXY header: with the certificate that the listener names for
+    /// that.
+    Balancer,
     /// As the destination's configuration says.
     Client(Arc<Destination>),
 }
@@ -219,10 +225,12 @@ pub enum TlsRole {
 pub struct TlsFacts {
     /// For example `TLSv1.3`.
     pub version: &'static str,
-    /// The cipher suite's name, for example `TLS13_AES_256_GCM_SHA384`.
+    /// The cipher suite's name, for example `TLS_AES_256_GCM_SHA384`.
     pub cipher: &'static str,
     /// The name that the client asked for (SNI).
     pub server_name: Option<String>,
+    /// The application protocol that both chose (ALPN), if they did.
+    pub alpn: Option<Box<[u8]>>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
 }

@@ -13,10 +13,10 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 /// Octets of a session's name; a longer one is not taken.
-pub(crate) const SESSION_MAX: usize = 64;
+const SESSION_MAX: usize = 64;
 
 /// Octets of the name that the client asked for in its handshake, or said in EHLO.
-pub(crate) const NAME_MAX: usize = 255;
+const NAME_MAX: usize = 255;
 
 /// Octets of an attribute's name.
 const ATTRIBUTE_MAX: usize = 32;

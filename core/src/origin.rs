@@ -43,6 +43,23 @@ pub struct FrontTls {
     pub version: Option<String>,
     /// The cipher suite's name.
     pub cipher: Option<String>,
+    /// The certificate that the client presented.
+    pub certificate: Option<FrontCertificate>,
+}
+
+/// A client's certificate, as somebody in front of us describes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FrontCertificate {
+    /// Whether it was presented on this connection, and not in an earlier one of its session.
+    pub presented_here: bool,
+    /// Whether it was found to be valid.
+    pub verified: bool,
+    /// The common name in it; worth nothing unless it was verified.
+    pub common_name: Option<String>,
+    /// How it is signed, for example `RSA-SHA256`.
+    pub signature: Option<String>,
+    /// Its key, for example `RSA2048`.
+    pub key: Option<String>,
 }
 
 impl From<Peer> for Origin {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use gatepost_core::config::{Destination, Listener};
 use gatepost_core::sasl::Mechanism;
-use gatepost_core::{AttemptFault, Close, Origin, Peer, Refusal, State, TlsFacts};
+use gatepost_core::{AttemptFault, Close, Peer, Refusal, State, TlsFacts};
 
 /// Is told what happens in sessions, for an embedder's own log and metrics.
 ///
@@ -97,11 +97,13 @@ pub struct SessionFacts {
     pub id: Id,
     /// Where the client connected.
     pub listener: Arc<Listener>,
-    /// Both ends of the client's connection.
+    /// Both ends of the connection that was accepted.
     pub peer: Peer,
-    /// Who the client is, as is believed: where a trusted proxy has the connection, this is what
-    /// it told. What it calls the session is to be escaped where it is printed.
-    pub origin: Origin,
+    /// The client's address: where a balancer's PROXY header or a trusted proxy was believed, not
+    /// the peer's.
+    pub client: SocketAddr,
+    /// What the session is called there, as it was told: escape it where it is printed.
+    pub via_session: Option<Box<[u8]>>,
     /// The user name of the last login, as the client sent it: escape it where it is printed.
     /// Empty before that, and where a mechanism names nobody.
     pub user: Vec<u8>,

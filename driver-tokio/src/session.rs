@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use gatepost_core::{By, Close, Instant, Note, Origin, Peer, Reason, Seed, State, TlsFacts};
+use gatepost_core::{By, Close, Instant, Note, Peer, Reason, Seed, State, TlsFacts};
 
 use crate::dialogue::{self, Outcome};
 use crate::farewell;
@@ -131,7 +131,8 @@ impl Record {
             id: Id(seed.0),
             listener: Arc::clone(listener),
             peer: accepted.peer,
-            origin: Origin::from(accepted.peer),
+            client: accepted.peer.client,
+            via_session: None,
             user: Vec::new(),
             mechanism: None,
             client_tls: None,
@@ -179,7 +180,10 @@ impl Record {
                 self.facts.logged_in_after = Some(self.epoch.elapsed());
                 observer.login_accepted(&self.facts);
             }
-            Note::Origin(origin) => self.facts.origin = *origin,
+            Note::Origin(origin) => {
+                self.facts.client = origin.client;
+                self.facts.via_session = origin.session;
+            }
             Note::ForwardingNotOffered(destination) => {
                 observer.forwarding_not_offered(&self.facts, &destination);
             }

@@ -177,8 +177,8 @@ fn a_client_behind_a_trusted_proxy_stands_in_the_log_beside_it() {
     let failed =
         eventually("the attempt has failed", || program.lines(&["] attempt-failed "]).pop());
     for part in [
-        " client=[2001:db8::7]:50123 proxy=127.0.0.1:",
-        " proxy_session=front\\u{3d}1 ",
+        " client=[2001:db8::7]:50123 via=127.0.0.1:",
+        " via_session=front\\u{3d}1 ",
         " fault=loop state=connect",
     ] {
         assert!(failed.contains(part), "{part} in {failed}");

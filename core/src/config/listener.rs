@@ -10,8 +10,9 @@ use core::{net::SocketAddr, time::Duration};
 
 use super::{
     address::{Cidr, cidr, socket_address},
+    balancer::{self, Balancers},
     capabilities::{ByProtocol, banner, line, mechanisms},
-    choice::{Choice, Normalize, Protocol, TlsMode, TlsVersion},
+    choice::{Normalize, Protocol, TlsMode, TlsVersion},
     destination::Destination,
     reader::{Section, Value},
     routing::Lookup,
@@ -33,6 +34,8 @@ pub struct Listener {
     pub bind: Vec<SocketAddr>,
     /// How TLS begins.
     pub tls: TlsMode,
+    /// Balancers in front of it; none: its clients connect themselves.
+    pub balancers: Option<Balancers>,
     /// The name by which the proxy calls itself.
     pub hostname: String,
     /// Connections at a time; 0 closes the listener.
@@ -93,16 +96,6 @@ pub(super) struct Inherited {
     pub(super) pass_through: Option<Arc<Destination>>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum ProxyHeader {
-    Off,
-}
-
-impl Choice for ProxyHeader {
-    const NAMES: &'static [(&'static str, Self)] = &[("off", Self::Off)];
-    const NOT_BUILT: &'static [&'static str] = &["optional", "required"];
-}
-
 const CONNECTIONS: u32 = 8192;
 const CONNECTIONS_MAX: u32 = 1_000_000;
 const PREAUTH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -117,7 +110,6 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
     let tls = section.required("tls", hint, |value| value.choice());
     let hint = "list addresses with ports, such as [\"0.0.0.0:993\"]";
     let bind = section.required("bind", hint, |value| value.list(socket_address));
-    section.optional("proxy_protocol", |value| value.choice::<ProxyHeader>());
     let count = |value: &Value<'_>| value.integer(0..=CONNECTIONS_MAX);
     let count_one = |value: &Value<'_>| value.integer(1..=CONNECTIONS_MAX);
     let attempts = |value: &Value<'_>| value.integer(1..=AUTH_ATTEMPTS_MAX);
@@ -132,6 +124,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
         bridge: all.pass_through.clone().filter(|_| carried),
         bind: bind.unwrap_or_default(),
         tls: tls.unwrap_or(TlsMode::Plain),
+        balancers: balancer::read(section, &all.certificates),
         hostname: all.hostname.clone(),
         max_connections: section.or("max_connections", CONNECTIONS, count),
         max_connections_per_ip: section.optional("max_connections_per_ip", count_one),
@@ -168,7 +161,8 @@ fn protocol(value: &Value<'_>) -> Option<Protocol> {
     value.choice()
 }
 
-fn certificate(value: &Value<'_>, known: &[String]) -> Option<String> {
+/// Reads the name of a certificate that there is.
+pub(super) fn certificate(value: &Value<'_>, known: &[String]) -> Option<String> {
     let name = value.text()?;
     if !known.iter().any(|known| known == name) {
         let remedy = match nearest(name, known.iter().map(String::as_str)) {
@@ -197,6 +191,7 @@ fn check(section: &Section<'_>, listener: &Listener, tls: Option<TlsMode>, certi
         Some(TlsMode::Plain)
             if listener.protocol.bears_credentials()
                 && !listener.cleartext_without_tls
+                && listener.balancers.is_none()
                 && listener.mechanisms.iter().all(|mechanism| is_cleartext(*mechanism)) =>
         {
             let problem = "nobody can log in here, since every mechanism needs TLS";

@@ -9,6 +9,7 @@
 //! `destination`, `check` (rules that span tables).
 
 mod address;
+mod balancer;
 mod capabilities;
 mod check;
 mod choice;
@@ -33,6 +34,7 @@ use toml::de::DeTable;
 
 pub use self::{
     address::{Cidr, NotCidr},
+    balancer::Balancers,
     choice::{Forwarding, LogFormat, LogLevel, Normalize, Protocol, TlsMode, TlsVersion},
     destination::{Destination, Endpoint},
     fault::{Fault, Warning},
@@ -42,6 +44,8 @@ pub use self::{
     server::Server,
     tls::{Certificate, TlsProtocols},
 };
+
+pub(crate) use self::address::is_host_name;
 
 use self::{fault::Report, listener::Inherited, reader::Section};
 

@@ -15,7 +15,6 @@ use crate::automaton::BackendAsk;
 use crate::close::{AttemptFault, ConnectFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Endpoint, Forwarding, TlsMode};
 use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Step, Target, TlsRole};
-use crate::forward::proxy_v2_header;
 use crate::handshake::Settings;
 use crate::protocol::{Backend, Welcome};
 use crate::relay::Relay;
@@ -121,7 +120,7 @@ impl Session {
             return self.fail_attempt(errand, AttemptFault::NoEndpoint, State::Connect, now, out);
         };
         if endpoint.forwarding == Forwarding::Proxy {
-            out.backend.extend(proxy_v2_header(self.origin.client, self.origin.local));
+            self.proxy_header(&destination).write(&mut out.backend);
         }
         if endpoint.tls == TlsMode::Implicit {
             self.phase = Phase::BackendTls(errand);
@@ -338,8 +337,11 @@ impl Session {
             Phase::Backend(attempt, backend) | Phase::Challenged(attempt, backend) => {
                 self.fail_handshake(attempt, &backend, fault, now, out);
             }
-            phase @ (Phase::Admit
+            phase @ (Phase::ProxyTls
+            | Phase::ProxyHeader
+            | Phase::Admit(_)
             | Phase::ClientTls(_)
+            | Phase::Greeted
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Over) => self.phase = phase,

@@ -14,8 +14,9 @@ use super::Session;
 use crate::config::{Destination, Listener};
 use crate::contract::{Note, Outbox, Peer, TlsFacts};
 use crate::forward::Identity;
-use crate::introduction::{Introduction, SESSION_MAX};
+use crate::introduction::Introduction;
 use crate::origin::{FrontTls, Origin};
+use crate::proxy_protocol::Header;
 
 /// What a trusted proxy told, and who the client was before.
 #[derive(Debug)]
@@ -33,13 +34,19 @@ pub(super) fn is_trusted(listener: &Listener, peer: Peer) -> bool {
     listener.forwarding_trusted.iter().any(|range| range.contains(address))
 }
 
+/// TLS on this connection, as it is told.
+fn described(facts: &TlsFacts) -> FrontTls {
+    FrontTls {
+        version: Some(facts.version.to_string()),
+        cipher: Some(facts.cipher.to_string()),
+        certificate: None,
+    }
+}
+
 impl Session {
     /// Believes what was told.
     pub(super) fn introduce(&mut self, told: Introduction, out: &mut Outbox) {
-        let leg = self.client_tls.as_ref().map(|facts| FrontTls {
-            version: Some(facts.version.to_string()),
-            cipher: Some(facts.cipher.to_string()),
-        });
+        let leg = self.client_tls.as_ref().map(described);
         let introduced = self.introduced.get_or_insert_with(|| {
             Box::new(Introduced { before: self.origin.clone(), told: Introduction::default() })
         });
@@ -83,6 +90,7 @@ impl Session {
 
     /// What a backend is told of the client.
     pub(super) fn identity(&self, destination: &Destination) -> Identity {
+        // With a balancer in between, the handshake here was the balancer's.
         let tls = self.client_tls();
         let asked_here = tls.and_then(|facts| facts.server_name.as_ref());
         Identity {
@@ -91,19 +99,28 @@ impl Session {
             ttl: self.ttl_beyond(destination).unwrap_or(0),
             session: self.session_name(),
             client_tls: tls.is_some() || self.origin.tls.is_some(),
-            server_name: asked_here.or(self.origin.server_name.as_ref()).cloned(),
+            server_name: self.origin.server_name.as_ref().or(asked_here).cloned(),
         }
     }
 
-    /// What the session is called in front of us, if that may stand in a command; else our name.
-    fn session_name(&self) -> String {
-        let fits = |name: &&[u8]| {
-            (1..=SESSION_MAX).contains(&name.len()) && name.iter().all(u8::is_ascii_graphic)
-        };
-        let told = self.origin.session.as_deref().filter(fits);
-        match told.map(core::str::from_utf8) {
-            Some(Ok(name)) => name.to_string(),
-            Some(Err(_)) | None => self.id.to_string(),
+    /// The same as a header of the PROXY protocol.
+    pub(super) fn proxy_header(&self, destination: &Destination) -> Header {
+        let identity = self.identity(destination);
+        let tls = self.client_tls();
+        let agreed_here = tls.and_then(|facts| facts.alpn.as_ref());
+        Header {
+            addresses: Some((identity.client, identity.local)),
+            alpn: self.origin.alpn.as_ref().or(agreed_here).cloned(),
+            authority: identity.server_name,
+            unique_id: Some(identity.session.into_bytes().into()),
+            tls: self.origin.tls.clone().or_else(|| tls.map(described)),
+            ttl: Some(identity.ttl),
         }
+    }
+
+    /// What the session is called at the proxy that introduced its client, or else our name.
+    fn session_name(&self) -> String {
+        let told = self.introduced.as_ref().and_then(|introduced| introduced.told.session.clone());
+        told.unwrap_or_else(|| self.id.to_string())
     }
 }

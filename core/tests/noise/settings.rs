@@ -49,6 +49,7 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         bridge: None,
         bind: vec![SocketAddr::from(([198, 51, 100, 1], 143))],
         tls,
+        balancers: None,
         hostname: "mail.example.com".into(),
         max_connections: 8192,
         max_connections_per_ip: None,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use gatepost_core::config::{Destination, Listener};
 use gatepost_core::sasl::Mechanism;
-use gatepost_core::{Instant, Leg as Side, LegFault, Origin, Peer, Seed};
+use gatepost_core::{Instant, Leg as Side, LegFault, Peer, Seed};
 use mio::{Registry, Token};
 
 use crate::leg::{Leg, Lost, Scratch};
@@ -111,8 +111,10 @@ pub(crate) struct Record {
     pub(crate) listener: Arc<Listener>,
     pub(crate) listener_index: usize,
     pub(crate) peer: Peer,
-    /// Who the client is, where that is not what the socket says.
-    pub(crate) origin: Option<Box<Origin>>,
+    /// Who the client is: where a balancer or a trusted proxy stands between, not the peer.
+    pub(crate) client: SocketAddr,
+    /// What the session is called there.
+    pub(crate) via_session: Option<Box<[u8]>>,
     pub(crate) accepted: Instant,
     pub(crate) logged_in: Option<Instant>,
     pub(crate) user: Box<[u8]>,
@@ -279,7 +281,8 @@ impl Record {
             listener,
             listener_index,
             peer,
-            origin: None,
+            client: peer.client,
+            via_session: None,
             accepted,
             logged_in: None,
             user: Box::default(),
