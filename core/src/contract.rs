@@ -36,8 +36,9 @@
 //!    alike, and is never run as a command. Nothing learned before TLS survives it but, on POP3,
 //!    the greeting's word that XCLIENT may be used, where the certificate was verified.
 //! 5. [`Step::Splice`] and [`Step::Close`] are the last thing a session says, and it is dropped.
-//!    The inboxes are the relay's first data, each toward the other side, after the outbox; an
-//!    end of stream already seen travels along. `Close`: flush, close_notify, FIN, then read and
+//!    The inboxes are the relay's first data, each toward the other side, after the outbox, the
+//!    backend's first; an end of stream already seen travels along. Where there is a guard, all
+//!    goes by [`Relay::passage`]. `Close`: flush, close_notify, FIN, then read and
 //!    discard up to a named limit, so that a reset does not destroy the goodbye.
 //! 6. A reply from a backend counts only as the answer to a command that is outstanding. No
 //!    hand-off while a reply to one of our own commands is still due.

@@ -8,7 +8,7 @@
 //! A server never takes a part of a line for a line here, however long that is: no line end, no
 //! end. Not here: what follows an end.
 
-use memchr::memmem;
+use memchr::memchr_iter;
 
 /// What the octets so far end with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +68,9 @@ impl Dots {
 }
 
 /// Octets at the front, which stands within a line, that need no look one by one: no line in them
-/// begins with a dot, and the last two before such a line or the end are left to be looked at.
+/// begins with a dot, and the last octets before such a line or the end are left to be looked at.
 fn ordinary(input: &[u8]) -> usize {
-    let end = memmem::find(input, b"\n.").unwrap_or(input.len());
-    let end = memmem::find(&input[..end], b"\r.").unwrap_or(end);
-    end.saturating_sub(2)
+    let mut dots = memchr_iter(b'.', input);
+    let begins_line = |dot: &usize| *dot > 0 && matches!(input[dot - 1], b'\r' | b'\n');
+    dots.find(begins_line).unwrap_or(input.len()).saturating_sub(3)
 }

@@ -3,9 +3,11 @@
 //! A model backend runs what reaches it, in the reading that its habits give: what it takes for
 //! the end of a line and of a message, whether it announces BDAT, whether it breaks long lines.
 //! None of them may ever run a forbidden verb; a client that sends none gets every byte through;
-//! and how the bytes are cut never matters. `smtp` and `imap` are the models.
+//! and how the bytes are cut never matters. `smtp`, `imap` and `managesieve` are
+//! the models.
 
 mod imap;
+mod managesieve;
 mod smtp;
 
 use alloc::collections::VecDeque;
@@ -17,6 +19,9 @@ use crate::contract::Leg;
 
 /// Dialogues of each kind that are tried.
 const DIALOGUES: u64 = 1500;
+
+/// Octets that a guard costs a session at most.
+const GUARD_OCTETS_MAX: usize = 256;
 
 /// A backend that runs commands.
 trait Model {
@@ -197,4 +202,9 @@ impl Trial {
 
 fn show(octets: &[u8]) -> String {
     octets.escape_ascii().to_string()
+}
+
+#[test]
+fn a_guard_is_small() {
+    assert!(size_of::<Guard>() <= GUARD_OCTETS_MAX, "{}", size_of::<Guard>());
 }
