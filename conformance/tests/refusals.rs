@@ -116,7 +116,7 @@ const SUBMISSION: Tongue = Tongue {
     backend_login: |message| format!("AUTH PLAIN {message}"),
     backend_no: "535 5.7.8 wrong",
     unavailable: "454 4.7.0 Account is temporarily unavailable.",
-    configuration: "454 4.7.0 Account is temporarily unavailable.",
+    configuration: "454 4.3.5 Account is temporarily unavailable.",
     credentials: "535 5.7.8 Authentication failed.",
     tls_needed: "538 5.7.11 TLS is required",
     too_many_connections: "421 4.7.0 Too many connections",

@@ -293,6 +293,7 @@ impl Backend {
             235 if self.pending.is_none() => {
                 Ok(BackendAsk::Accepted(Welcome { text: reply::welcome(text) }))
             }
+            400..=499 if reply::blames_configuration(text) => Err(AttemptFault::ServerBug),
             400..=499 => Err(AttemptFault::Temporary),
             500..=503 => Err(AttemptFault::CommandRejected),
             504 | 530 | 538 => Err(AttemptFault::ServerBug),

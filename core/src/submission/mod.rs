@@ -71,9 +71,9 @@ pub(crate) struct Welcome {
 /// What a client reads when it is refused: the whole line.
 pub(crate) const fn refusal_line(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::Unavailable | Refusal::Configuration => {
-            "454 4.7.0 Account is temporarily unavailable."
-        }
+        Refusal::Unavailable => "454 4.7.0 Account is temporarily unavailable.",
+        // RFC 3463 §3.4, X.3.5: a proxy in front of this one learns that to repeat is no use.
+        Refusal::Configuration => "454 4.3.5 Account is temporarily unavailable.",
         Refusal::Credentials => "535 5.7.8 Authentication failed.",
         Refusal::TlsNeeded => "538 5.7.11 TLS is required",
         Refusal::Mechanism => {

@@ -42,6 +42,12 @@ impl<'a> ReplyLine<'a> {
     }
 }
 
+/// Whether a temporary refusal says that the system behind it is incorrectly configured (RFC 3463
+/// §3.4), as a proxy does at the end of a loop.
+pub(super) fn blames_configuration(text: &[u8]) -> bool {
+    split_enhanced(text, b'4').0 == Some(b"4.3.5")
+}
+
 /// What a client is told of a 235: an enhanced code and a text.
 pub(super) fn welcome(text: &[u8]) -> Vec<u8> {
     let text = without_controls(text);
