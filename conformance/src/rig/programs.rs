@@ -97,7 +97,7 @@ pub fn require(programs: &[Program]) -> bool {
 }
 
 /// The file that `name` stands for.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(SERVER_FOLDERS.map(PathBuf::from))
@@ -106,7 +106,7 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
 }
 
 /// The number of a user of the operating system.
-pub(super) fn user_id(name: &str) -> io::Result<u32> {
+pub(crate) fn user_id(name: &str) -> io::Result<u32> {
     let output = Command::new("id").args(["-u", name]).output()?;
     String::from_utf8_lossy(&output.stdout).trim().parse().map_err(io::Error::other)
 }
