@@ -35,6 +35,7 @@ pub mod session;
 mod smtp;
 pub mod submission;
 pub mod time;
+pub mod verdict;
 
 pub use close::{
     AttemptFault, By, Close, ConnectFault, LegFault, Reason, Refusal, State, TlsFault,
@@ -46,3 +47,4 @@ pub use contract::{
 pub use relay::Relay;
 pub use session::Session;
 pub use time::{Instant, Timer};
+pub use verdict::{Denial, Referral, SmtpCode};

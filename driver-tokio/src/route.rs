@@ -70,7 +70,7 @@ where
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Request {
-    /// Account, protocol, mechanism and the client's address.
+    /// Account, login, protocol and the client's address.
     pub query: Query,
     /// Both ends of the client's connection.
     pub peer: Peer,
@@ -82,7 +82,7 @@ pub struct Request {
 
 /// The answer that an account lives there.
 pub fn to(destination: &Arc<Destination>) -> Routing {
-    Routing::Found(Route { destination: Arc::clone(destination) })
+    Routing::Found(Route::to(Arc::clone(destination)))
 }
 
 /// Routes by the core's file map, and by a default for whom it does not know.
@@ -177,7 +177,7 @@ mod tests {
     fn name(routing: Routing) -> Option<String> {
         match routing {
             Routing::Found(route) => Some(route.destination.name.clone()),
-            _ => None,
+            Routing::Referred(_) | Routing::Refused(_) | Routing::Unavailable => None,
         }
     }
 

@@ -91,7 +91,7 @@ fn answer_to(kind: &Kind, reply: &Reply, routes: &Routes) -> Option<Answer> {
         (Kind::Lookup(identifier), Reply::Found(user)) => {
             let user = user.as_ref().or(identifier.as_ref());
             let destination = routes.find(user.map(Vec::as_slice)).clone();
-            Answer::Routed(Routing::Found(Route { destination }))
+            Answer::Routed(Routing::Found(Route::to(destination)))
         }
         (Kind::Lookup(_), Reply::Unavailable) => Answer::Routed(Routing::Unavailable),
         (Kind::Connect(port), Reply::Connected { remembered }) => Answer::Connected(BackendFacts {

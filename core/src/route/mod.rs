@@ -6,10 +6,22 @@
 
 pub mod table;
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::config::{Listener, Normalize};
+use crate::config::{Destination, Listener, Normalize};
 use crate::sasl::{Login, Proof};
+
+/// What a table knows of an account. "Not there" and "could not be asked" are different answers.
+#[derive(Debug, Clone)]
+pub enum Finding {
+    /// It lives there.
+    Found(Arc<Destination>),
+    /// The table was asked, and does not know it.
+    NotFound,
+    /// The table could not be asked.
+    Unavailable,
+}
 
 /// Credentials that no lookup can be made for: they hold a character that would let them leave
 /// their place in a command or a key, or they are empty where something must stand.

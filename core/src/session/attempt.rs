@@ -9,12 +9,13 @@
 //! [`Errand`] is either. Read next: `bridge.rs`, for what differs.
 
 use alloc::sync::Arc;
+use core::net::SocketAddr;
 
 use super::{Phase, Session};
 use crate::automaton::BackendAsk;
 use crate::close::{AttemptFault, ConnectFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Endpoint, Forwarding, TlsMode};
-use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Step, Target, TlsRole};
+use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Route, Step, Target, TlsRole};
 use crate::forward::{Identity, proxy_v2_header};
 use crate::handshake::Settings;
 use crate::protocol::{Backend, Welcome};
@@ -38,6 +39,9 @@ pub(super) struct Attempt {
 #[derive(Debug)]
 pub(super) struct Dial {
     destination: Arc<Destination>,
+    /// The route's own address and key, see [`Target`].
+    at: Option<SocketAddr>,
+    key: Arc<[u8]>,
     /// Attempts that failed.
     tried: u32,
     facts: Option<BackendFacts>,
@@ -53,15 +57,19 @@ pub(super) enum Errand {
 }
 
 impl Attempt {
-    pub(super) const fn new(login: Arc<Login>, destination: Arc<Destination>) -> Self {
+    /// A login's way along a route. `key`: what the account is known by.
+    pub(super) fn new(login: Arc<Login>, route: Route, key: Arc<[u8]>) -> Self {
+        let Route { destination, login: other, at, key: own_key, alert: _ } = route;
+        let key = own_key.unwrap_or(key);
+        let dial = Dial { at, key, ..Dial::new(destination) };
         let suspended = core::time::Duration::ZERO;
-        Self { login, dial: Dial::new(destination), challenged: false, suspended }
+        Self { login: other.unwrap_or(login), dial, challenged: false, suspended }
     }
 }
 
 impl Dial {
-    pub(super) const fn new(destination: Arc<Destination>) -> Self {
-        Self { destination, tried: 0, facts: None }
+    pub(super) fn new(destination: Arc<Destination>) -> Self {
+        Self { destination, at: None, key: Arc::default(), tried: 0, facts: None }
     }
 }
 
@@ -98,9 +106,9 @@ impl Session {
         }
         self.clock.arm(Timer::Backend, now, self.listener.backend_timeout);
         let destination = Arc::clone(&dial.destination);
-        let tried = dial.tried;
+        let (at, key, tried) = (dial.at, Arc::clone(&dial.key), dial.tried);
         self.phase = Phase::Connect(errand);
-        self.step(Step::Connect(Target { destination, protocol, tried }), out);
+        self.step(Step::Connect(Target { destination, protocol, at, key, tried }), out);
     }
 
     pub(super) fn connected(

@@ -7,12 +7,13 @@
 //!
 //! Invariants: at most one step is outstanding; a backend leg exists only in the phases that hold
 //! an [`Attempt`] or an [`Errand`]; nothing is eaten while it is not that side's turn. Read next:
-//! `attempt.rs` for the backend's side, `bridge.rs` for clients that are carried without a login,
-//! `clock.rs` for the timers.
+//! `lookup.rs` for the way from a login to a route, `attempt.rs` for the backend's side,
+//! `bridge.rs` for clients that are carried without a login, `clock.rs` for the timers.
 
 mod attempt;
 mod bridge;
 mod clock;
+mod lookup;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -22,16 +23,16 @@ use zeroize::Zeroize;
 
 use self::attempt::{Attempt, Errand};
 use self::clock::Clock;
+use self::lookup::Inquiry;
 use crate::automaton::FrontendAsk;
 use crate::close::{AttemptFault, By, Close, LegFault, Reason, Refusal, State, TlsFault};
 use crate::config::{Listener, TlsMode};
 use crate::contract::{
-    Answer, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route, Routing, Seed,
-    SessionId, Step, Ticket, TlsFacts, TlsRole,
+    Answer, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Seed, SessionId, Step, Ticket,
+    TlsFacts, TlsRole,
 };
 use crate::line::{BACKEND_LINE_MAX, EARLY_MAX, OUTBOX_FULL};
 use crate::protocol::{Backend, Frontend};
-use crate::route;
 use crate::sasl::Login;
 use crate::smtp;
 use crate::time::{Expiry, Instant, Timer};
@@ -52,6 +53,8 @@ pub struct Session {
     client_tls: Option<TlsFacts>,
     client_eof: bool,
     draining: bool,
+    /// Logins that were tried.
+    logins: u32,
     /// Octets left in the inbox by the last call.
     held_client: usize,
     held_backend: usize,
@@ -67,7 +70,7 @@ enum Phase {
     /// The client.
     Dialogue,
     /// A route.
-    Lookup(Arc<Login>),
+    Lookup(Inquiry),
     /// A connection.
     Connect(Errand),
     /// Implicit TLS with the backend.
@@ -111,6 +114,7 @@ impl Session {
             client_tls: None,
             client_eof: false,
             draining: false,
+            logins: 0,
             held_client: 0,
             held_backend: 0,
         };
@@ -277,26 +281,6 @@ impl Session {
         forget_front(&mut inbox.client, eaten);
     }
 
-    fn look_up(&mut self, login: Login, now: Instant, out: &mut Outbox) {
-        let login = Arc::new(login);
-        self.clock.proxy_turn(now);
-        let shows_life = self.frontend.as_ref().is_some_and(Frontend::shows_life);
-        let interval = self.listener.working_interval.filter(|_| shows_life);
-        self.clock.login_begins(now, interval);
-        let Ok(identifier) = route::identifier(&login, &self.listener) else {
-            return self.refuse(&login, Refusal::BadCharacters, None, now, out);
-        };
-        self.clock.arm(Timer::Lookup, now, self.listener.lookup_timeout);
-        let query = Query {
-            identifier,
-            protocol: self.listener.protocol,
-            mechanism: login.mechanism,
-            client: self.peer.client,
-        };
-        self.phase = Phase::Lookup(login);
-        self.step(Step::Lookup(query), out);
-    }
-
     fn answer(&mut self, answer: Answer, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
         match (self.take_phase(), answer) {
             (Phase::Admit, Answer::Admitted(Ok(()))) => self.admitted(now, out),
@@ -308,11 +292,8 @@ impl Session {
                 self.phase = phase;
                 self.client_tls_failed(fault, now, out);
             }
-            (Phase::Lookup(login), Answer::Routed(Routing::Found(Route { destination }))) => {
-                self.connect(Errand::Login(Attempt::new(login, destination)), now, out);
-            }
-            (Phase::Lookup(login), Answer::Routed(Routing::Unavailable)) => {
-                self.refuse(&login, Refusal::Unavailable, None, now, out);
+            (Phase::Lookup(inquiry), Answer::Routed(routing)) => {
+                self.routed(inquiry, routing, now, out);
             }
             (Phase::Connect(errand), Answer::Connected(facts)) => {
                 self.connected(errand, facts, inbox, now, out);
@@ -457,8 +438,8 @@ impl Session {
                 self.send_away(refusal, By::Proxy, Reason::Timeout(timer), now, out);
             }
             Expiry::Refuse(refusal) => {
-                if let Phase::Lookup(login) = &self.phase {
-                    let login = Arc::clone(login);
+                if let Phase::Lookup(inquiry) = &self.phase {
+                    let login = Arc::clone(&inquiry.login);
                     self.outstanding = None;
                     self.refuse(&login, refusal, None, now, out);
                 }

@@ -396,9 +396,7 @@ fn answer_to(kind: Kind, destination: &Arc<Destination>, failure: Option<u8>) ->
             ];
             Answer::TlsFailed(FAULTS[way % 6])
         }
-        (Kind::Lookup, None) => {
-            Answer::Routed(Routing::Found(Route { destination: Arc::clone(destination) }))
-        }
+        (Kind::Lookup, None) => Answer::Routed(Routing::Found(Route::to(Arc::clone(destination)))),
         (Kind::Lookup, Some(_)) => Answer::Routed(Routing::Unavailable),
         (Kind::Connect, None) => Answer::Connected(BackendFacts {
             address: SocketAddr::from(([203, 0, 113, 10], 143)),

@@ -184,18 +184,22 @@ fn route(query: &Query, body: &Body, resources: &Resources) -> Routing {
         Some(lookup) => lookup(account),
         None => {
             let destination = shared.site.route(account, body.record.listener.normalize);
-            Routing::Found(Route { destination })
+            Routing::Found(Route::to(destination))
         }
     }
 }
 
 fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &mut Resources) -> Pending {
-    let Target { destination, protocol, tried } = target;
+    let Target { destination, protocol, at, key: _, tried } = target;
     body.record.destination = Some(destination.clone());
     body.record.detail = None;
     let Some(port) = port(&destination, protocol) else {
         return failed(ticket, ConnectFault::NoAddress);
     };
+    if let Some(address) = at {
+        let addresses = VecDeque::from([address]);
+        return dial_addresses(ticket, destination, addresses, tried, body, resources);
+    }
     let host = &destination.host;
     let known = match (&resources.shared.rig.resolve, host.parse::<IpAddr>()) {
         (Some(resolve), _) => match resolve(host, port) {

@@ -411,7 +411,7 @@ fn lookup(script: &Script, routes: Routes) -> Lookup {
     Arc::new(move |identifier| {
         let Some(user) = next(&answers).unwrap_or(Some(None)) else { return Routing::Unavailable };
         let destination = routes.find(user.as_deref().or(identifier)).clone();
-        Routing::Found(Route { destination })
+        Routing::Found(Route::to(destination))
     })
 }
 
