@@ -63,7 +63,8 @@ use crate::close::{AttemptFault, Close, ConnectFault, LegFault, Refusal, State, 
 use crate::config::{Destination, Protocol};
 use crate::origin::Origin;
 use crate::relay::Relay;
-use crate::sasl::Mechanism;
+use crate::sasl::{Login, Mechanism};
+use crate::verdict::{Denial, Referral};
 
 /// One of the two connections of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -194,6 +195,12 @@ pub struct Seed(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(pub(crate) u64);
 
+impl From<Seed> for SessionId {
+    fn from(seed: Seed) -> Self {
+        Self(seed.0)
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
@@ -241,12 +248,20 @@ pub struct TlsFacts {
 pub struct Query {
     /// The account's name, normalised, or nothing where the credentials name nobody.
     pub identifier: Option<Vec<u8>>,
+    /// What the client gave. It is claimed, not proved; a store that judges credentials reads it.
+    pub login: Arc<Login>,
     /// What the client speaks.
     pub protocol: Protocol,
-    /// How it logs in.
-    pub mechanism: Mechanism,
     /// Where it comes from.
     pub client: SocketAddr,
+    /// The address that it spoke to.
+    pub local: SocketAddr,
+    /// What TLS with the client agreed on; none: it speaks plaintext.
+    pub tls: Option<TlsFacts>,
+    /// The session that asks.
+    pub session: SessionId,
+    /// Logins of this connection, this one counted.
+    pub attempt: u32,
 }
 
 /// The answer to a [`Query`].
@@ -254,15 +269,37 @@ pub struct Query {
 pub enum Routing {
     /// There.
     Found(Route),
+    /// The client is to go there by itself.
+    Referred(Referral),
+    /// No: the login ends here.
+    Refused(Denial),
     /// Nobody could be asked; this is not "not found".
     Unavailable,
 }
 
-/// Where an account lives.
+/// Where an account lives, and what is particular about it.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// The backend.
     pub destination: Arc<Destination>,
+    /// What to log in with there, in place of what the client gave: a name and a password.
+    /// Anything else is refused as a fault of the configuration.
+    pub login: Option<Arc<Login>>,
+    /// What the account's owner is to read when the login has succeeded, where the protocol can
+    /// say it.
+    pub alert: Option<String>,
+    /// The backend's address, in place of the destination's host and port. Everything else is as
+    /// the destination says.
+    pub at: Option<SocketAddr>,
+    /// What decides on the host where the destination has several; none: the identifier.
+    pub key: Option<Arc<[u8]>>,
+}
+
+impl Route {
+    /// The way to a destination, with nothing particular about it.
+    pub const fn to(destination: Arc<Destination>) -> Self {
+        Self { destination, login: None, alert: None, at: None, key: None }
+    }
 }
 
 /// What to connect to.
@@ -272,6 +309,11 @@ pub struct Target {
     pub destination: Arc<Destination>,
     /// Which of its ports.
     pub protocol: Protocol,
+    /// The address and port, where the route gave one; nothing is resolved or picked then.
+    pub at: Option<SocketAddr>,
+    /// What decides on the host where there are several: the same key, the same host. Empty where
+    /// the credentials name nobody.
+    pub key: Arc<[u8]>,
     /// How many attempts of this login failed before this one.
     pub tried: u32,
 }

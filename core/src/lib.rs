@@ -40,6 +40,7 @@ mod smtp;
 pub mod source;
 pub mod submission;
 pub mod time;
+pub mod verdict;
 
 pub use close::{
     AttemptFault, By, Close, ConnectFault, HeaderFault, LegFault, Reason, Refusal, State, TlsFault,
@@ -53,3 +54,4 @@ pub use relay::Relay;
 pub use session::Session;
 pub use source::SourceTurns;
 pub use time::{Instant, Timer};
+pub use verdict::{Denial, Referral, SmtpCode};

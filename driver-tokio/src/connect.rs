@@ -48,7 +48,8 @@ pub trait Connector: Send + Sync + 'static {
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
     /// Makes one connection to [`Target::destination`], at the port that its endpoint for
-    /// [`Target::protocol`] names. [`Target::tried`] says how many attempts of this login failed.
+    /// [`Target::protocol`] names, or to [`Target::at`] where the route gave an address.
+    /// [`Target::tried`] says how many attempts of this login failed.
     ///
     /// # Errors
     ///
@@ -130,10 +131,14 @@ impl Connector for TcpConnector {
     type Stream = TcpStream;
 
     async fn connect(&self, target: Target) -> Result<Connected<TcpStream>, ConnectFault> {
-        let Target { destination, protocol, tried } = target;
+        let Target { destination, protocol, at, key: _, tried } = target;
         let endpoint = destination.endpoint(protocol).ok_or(ConnectFault::NoAddress)?;
-        let found = lookup_host((destination.host.as_str(), endpoint.port)).await;
-        let mut addresses: Vec<_> = found.map_err(|_| ConnectFault::NoAddress)?.collect();
+        let mut addresses: Vec<_> = if let Some(address) = at {
+            vec![address]
+        } else {
+            let found = lookup_host((destination.host.as_str(), endpoint.port)).await;
+            found.map_err(|_| ConnectFault::NoAddress)?.collect()
+        };
         let count = addresses.len().max(1);
         addresses.rotate_left(usize::try_from(tried).unwrap_or(0) % count);
         let mut fault = ConnectFault::NoAddress;
@@ -234,6 +239,8 @@ mod tests {
         let target = |destination: &Destination| Target {
             destination: Arc::new(destination.clone()),
             protocol: Protocol::Imap,
+            at: None,
+            key: Arc::default(),
             tried: 0,
         };
         for expected in ["127.0.0.2", "127.0.0.3", "127.0.0.2"] {

@@ -290,7 +290,7 @@ impl World {
 
     fn route(&self, site: usize) -> Answer {
         let destination = self.settings.destinations[site].clone();
-        Answer::Routed(Routing::Found(Route { destination }))
+        Answer::Routed(Routing::Found(Route::to(destination)))
     }
 
     fn shake(&mut self, ticket: Ticket) {

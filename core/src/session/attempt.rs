@@ -8,13 +8,16 @@
 //! Connecting, TLS and trying again are the same for a client that is carried without a login: an
 //! [`Errand`] is either. Read next: `bridge.rs`, for what differs.
 
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use super::{Phase, Session};
 use crate::automaton::BackendAsk;
 use crate::close::{AttemptFault, ConnectFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Endpoint, Forwarding, TlsMode};
-use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Step, Target, TlsRole};
+use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Route, Step, Target, TlsRole};
 use crate::guard::Guard;
 use crate::handshake::Settings;
 use crate::protocol::{Backend, Welcome};
@@ -22,11 +25,19 @@ use crate::relay::Relay;
 use crate::sasl::Login;
 use crate::secret::Secret;
 use crate::time::{Instant, Timer};
+use crate::verdict::one_line;
 
 /// A login on its way through attempts.
 #[derive(Debug)]
 pub(super) struct Attempt {
+    /// What the client gave: that is who it is in every report.
     pub(super) login: Arc<Login>,
+    /// Whom that names; it is who logged in once the backend says so.
+    claimed: Vec<u8>,
+    /// What to log in with, which may be another.
+    credentials: Arc<Login>,
+    /// What the account's owner is to read.
+    alert: Option<String>,
     dial: Dial,
     /// The client has answered a challenge of the backend.
     challenged: bool,
@@ -38,6 +49,9 @@ pub(super) struct Attempt {
 #[derive(Debug)]
 pub(super) struct Dial {
     destination: Arc<Destination>,
+    /// The route's own address and key, see [`Target`].
+    at: Option<SocketAddr>,
+    key: Arc<[u8]>,
     /// Attempts that failed.
     tried: u32,
     facts: Option<BackendFacts>,
@@ -53,15 +67,21 @@ pub(super) enum Errand {
 }
 
 impl Attempt {
-    pub(super) const fn new(login: Arc<Login>, destination: Arc<Destination>) -> Self {
+    /// A login's way along a route. `key`: what the account is known by.
+    pub(super) fn new(login: Arc<Login>, claimed: Vec<u8>, route: Route, key: Arc<[u8]>) -> Self {
+        let Route { destination, login: other, at, key: own_key, alert } = route;
+        let key = own_key.unwrap_or(key);
+        let dial = Dial { at, key, ..Dial::new(destination) };
+        let credentials = other.unwrap_or_else(|| Arc::clone(&login));
+        let alert = alert.as_deref().and_then(one_line);
         let suspended = core::time::Duration::ZERO;
-        Self { login, dial: Dial::new(destination), challenged: false, suspended }
+        Self { login, claimed, credentials, alert, dial, challenged: false, suspended }
     }
 }
 
 impl Dial {
-    pub(super) const fn new(destination: Arc<Destination>) -> Self {
-        Self { destination, tried: 0, facts: None }
+    pub(super) fn new(destination: Arc<Destination>) -> Self {
+        Self { destination, at: None, key: Arc::default(), tried: 0, facts: None }
     }
 }
 
@@ -101,9 +121,9 @@ impl Session {
         }
         self.clock.arm(Timer::Backend, now, self.listener.backend_timeout);
         let destination = Arc::clone(&dial.destination);
-        let tried = dial.tried;
+        let (at, key, tried) = (dial.at, Arc::clone(&dial.key), dial.tried);
         self.phase = Phase::Connect(errand);
-        self.step(Step::Connect(Target { destination, protocol, tried }), out);
+        self.step(Step::Connect(Target { destination, protocol, at, key, tried }), out);
     }
 
     pub(super) fn connected(
@@ -184,7 +204,7 @@ impl Session {
                 .then(|| self.identity(destination)),
             remembered: attempt.dial.facts.as_mut().and_then(|facts| facts.remembered.take()),
         };
-        let backend = frontend.backend(Arc::clone(&attempt.login), settings);
+        let backend = frontend.backend(Arc::clone(&attempt.credentials), settings);
         self.phase = Phase::Backend(attempt, backend);
         self.feed_backend(inbox, now, out);
     }
@@ -277,10 +297,10 @@ impl Session {
     ) {
         self.note_handshake(attempt, backend, out);
         if let Some(frontend) = &self.frontend {
-            frontend.accept(welcome, &mut out.client);
+            frontend.accept(welcome, attempt.alert.as_deref(), &mut out.client);
         }
         out.notes.push(Note::LoginAccepted {
-            user: attempt.login.user().unwrap_or_default().to_vec(),
+            user: attempt.claimed.clone(),
             mechanism: attempt.login.mechanism,
             destination: Arc::clone(&attempt.dial.destination),
         });
@@ -350,6 +370,7 @@ impl Session {
             | Phase::Greeted
             | Phase::Dialogue
             | Phase::Lookup(_)
+            | Phase::Held(..)
             | Phase::Over) => self.phase = phase,
         }
     }

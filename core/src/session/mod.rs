@@ -8,14 +8,15 @@
 //! Invariants: at most one step is outstanding; a backend leg exists only in the phases that hold
 //! an [`Attempt`] or an [`Errand`]; nothing is eaten while it is not that side's turn. Read next:
 //! `opening.rs` for what comes before the dialogue, `balancer.rs` for what may stand before that,
-//! `attempt.rs` for the backend's side, `bridge.rs` for clients that are carried without a login,
-//! `clock.rs` for the timers.
+//! `lookup.rs` for the way from a login to a route, `attempt.rs` for the backend's side,
+//! `bridge.rs` for clients that are carried without a login, `clock.rs` for the timers.
 
 mod attempt;
 mod balancer;
 mod bridge;
 mod clock;
 mod introduce;
+mod lookup;
 mod opening;
 
 use alloc::boxed::Box;
@@ -28,21 +29,21 @@ use zeroize::Zeroize;
 use self::attempt::{Attempt, Errand};
 use self::clock::Clock;
 use self::introduce::{Introduced, is_trusted};
+use self::lookup::Inquiry;
 use crate::automaton::FrontendAsk;
 use crate::close::{AttemptFault, By, Close, LegFault, Reason, Refusal, State};
 use crate::config::Listener;
 use crate::contract::{
-    Answer, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route, Routing, Seed, SessionId, Step,
-    Ticket, TlsFacts,
+    Answer, Event, Inbox, Leg, Outbox, Peer, Seed, SessionId, Step, Ticket, TlsFacts,
 };
 use crate::line::{BACKEND_LINE_MAX, EARLY_MAX, OUTBOX_FULL};
 use crate::origin::Origin;
 use crate::protocol::{Backend, Frontend};
 use crate::proxy_protocol::HEADER_MAX;
-use crate::route;
 use crate::sasl::Login;
 use crate::smtp;
 use crate::time::{Expiry, Instant, Timer};
+use crate::verdict::Denial;
 
 /// One client's session, from accept to hand-off or end.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub struct Session {
     client_tls: Option<TlsFacts>,
     client_eof: bool,
     draining: bool,
+    /// Logins that were tried.
+    logins: u32,
     /// Octets left in the inbox by the last call.
     held_client: usize,
     held_backend: usize,
@@ -83,7 +86,9 @@ enum Phase {
     /// The client.
     Dialogue,
     /// A route.
-    Lookup(Arc<Login>),
+    Lookup(Inquiry),
+    /// The moment when the client may hear of its refusal.
+    Held(Arc<Login>, Denial),
     /// A connection.
     Connect(Errand),
     /// Implicit TLS with the backend.
@@ -129,7 +134,7 @@ impl Session {
             listener,
             origin: Origin::from(peer),
             introduced: None,
-            id: SessionId(seed.0),
+            id: seed.into(),
             started: now,
             last_ticket: 0,
             outstanding: None,
@@ -137,6 +142,7 @@ impl Session {
             client_tls: None,
             client_eof: false,
             draining: false,
+            logins: 0,
             held_client: 0,
             held_backend: 0,
         };
@@ -197,6 +203,7 @@ impl Session {
             | Phase::Greeted
             | Phase::Dialogue
             | Phase::Lookup(_)
+            | Phase::Held(..)
             | Phase::Connect(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)
@@ -227,6 +234,7 @@ impl Session {
             Phase::ClientTls(_) => State::ClientTls,
             Phase::Greeted | Phase::Dialogue => State::Preauth,
             Phase::Lookup(_) => State::Lookup,
+            Phase::Held(..) => State::Hold,
             Phase::Connect(_) => State::Connect,
             Phase::BackendTls(_) => State::BackendTls,
             Phase::Backend(_, backend) | Phase::Challenged(_, backend) => backend.state(),
@@ -264,6 +272,7 @@ impl Session {
             | Phase::Admit(_)
             | Phase::ClientTls(_)
             | Phase::Lookup(_)
+            | Phase::Held(..)
             | Phase::Connect(_)
             | Phase::BackendTls(_)
             | Phase::Over => {}
@@ -308,26 +317,6 @@ impl Session {
         forget_front(&mut inbox.client, eaten);
     }
 
-    fn look_up(&mut self, login: Login, now: Instant, out: &mut Outbox) {
-        let login = Arc::new(login);
-        self.clock.proxy_turn(now);
-        let shows_life = self.frontend.as_ref().is_some_and(Frontend::shows_life);
-        let interval = self.listener.working_interval.filter(|_| shows_life);
-        self.clock.login_begins(now, interval);
-        let Ok(identifier) = route::identifier(&login, &self.listener) else {
-            return self.refuse(&login, Refusal::BadCharacters, None, now, out);
-        };
-        self.clock.arm(Timer::Lookup, now, self.listener.lookup_timeout);
-        let query = Query {
-            identifier,
-            protocol: self.listener.protocol,
-            mechanism: login.mechanism,
-            client: self.origin.client,
-        };
-        self.phase = Phase::Lookup(login);
-        self.step(Step::Lookup(query), out);
-    }
-
     fn answer(&mut self, answer: Answer, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
         match (self.take_phase(), answer) {
             (Phase::ProxyTls, Answer::TlsUp(_)) => self.await_header(now),
@@ -349,11 +338,8 @@ impl Session {
                 self.phase = phase;
                 self.client_tls_failed(fault, now, out);
             }
-            (Phase::Lookup(login), Answer::Routed(Routing::Found(Route { destination }))) => {
-                self.connect(Errand::Login(Attempt::new(login, destination)), now, out);
-            }
-            (Phase::Lookup(login), Answer::Routed(Routing::Unavailable)) => {
-                self.refuse(&login, Refusal::Unavailable, None, now, out);
+            (Phase::Lookup(inquiry), Answer::Routed(routing)) => {
+                self.routed(inquiry, routing, now, out);
             }
             (Phase::Connect(errand), Answer::Connected(facts)) => {
                 self.connected(errand, facts, inbox, now, out);
@@ -382,31 +368,6 @@ impl Session {
         }
     }
 
-    /// The login failed; the client may try again.
-    fn refuse(
-        &mut self,
-        login: &Login,
-        refusal: Refusal,
-        passed_on: Option<&[u8]>,
-        now: Instant,
-        out: &mut Outbox,
-    ) {
-        out.notes.push(Note::LoginRefused {
-            user: login.user().unwrap_or_default().to_vec(),
-            mechanism: login.mechanism,
-            refusal,
-        });
-        self.clock.disarm(now);
-        self.clock.login_ends();
-        self.clock.client_turn(now);
-        self.phase = Phase::Dialogue;
-        let frontend = self.frontend.as_mut();
-        match frontend.and_then(|it| it.refuse(refusal, passed_on, &mut out.client)) {
-            Some(reason) => self.end(By::Proxy, reason, now, out),
-            None => self.end_if_draining(now, out),
-        }
-    }
-
     fn client_lost(&mut self, fault: LegFault, now: Instant, out: &mut Outbox) {
         self.end(By::Client, Reason::Lost(fault), now, out);
     }
@@ -430,12 +391,13 @@ impl Session {
                 self.send_away(refusal, By::Proxy, Reason::Timeout(timer), now, out);
             }
             Expiry::Refuse(refusal) => {
-                if let Phase::Lookup(login) = &self.phase {
-                    let login = Arc::clone(login);
+                if let Phase::Lookup(inquiry) = &self.phase {
+                    let login = Arc::clone(&inquiry.login);
                     self.outstanding = None;
                     self.refuse(&login, refusal, None, now, out);
                 }
             }
+            Expiry::Release => self.release(now, out),
             Expiry::FailAttempt => {
                 self.outstanding = None;
                 self.fail_backend(AttemptFault::TimedOut, now, out);
@@ -457,6 +419,7 @@ impl Session {
         match &self.phase {
             Phase::Greeted
             | Phase::Dialogue
+            | Phase::Held(..)
             | Phase::Connect(Errand::Bridge(_))
             | Phase::BackendTls(Errand::Bridge(_)) => {
                 self.send_away(Refusal::ShuttingDown, By::Operator, Reason::Drain, now, out);
@@ -492,6 +455,7 @@ impl Session {
             Phase::Greeted
             | Phase::Dialogue
             | Phase::Lookup(_)
+            | Phase::Held(..)
             | Phase::Connect(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)

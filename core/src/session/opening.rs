@@ -47,6 +47,8 @@ impl Session {
             Refusal::Unavailable
             | Refusal::Configuration
             | Refusal::Credentials
+            | Refusal::Denied
+            | Refusal::Referred
             | Refusal::TlsNeeded
             | Refusal::Mechanism
             | Refusal::TooManyConnections

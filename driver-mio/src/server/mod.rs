@@ -6,6 +6,7 @@
 
 pub(crate) mod limits;
 pub(crate) mod own;
+mod plans;
 pub(crate) mod site;
 
 use std::collections::HashMap;

@@ -10,9 +10,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use gatepost_core::config::{Destination, Protocol};
+use gatepost_core::route::plan::Progress;
 use gatepost_core::{
-    Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Query, Refusal, Route, Routing,
-    Step, Target, Ticket, TlsFacts, TlsRole,
+    Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Query, Refusal, Routing, Step,
+    Target, Ticket, TlsFacts, TlsRole,
 };
 
 use crate::leg::{TlsFault, TlsUp, TlsVersion};
@@ -190,31 +191,33 @@ fn start_tls(
 
 fn route(query: &Query, body: &Body, resources: &Resources) -> Routing {
     let shared = &resources.shared;
-    let account = query.identifier.as_deref();
-    match &shared.rig.lookup {
-        Some(lookup) => lookup(account),
-        None => {
-            let destination = shared.site.route(account, body.record.listener.normalize);
-            Routing::Found(Route { destination })
-        }
+    if let Some(lookup) = &shared.rig.lookup {
+        return lookup(query.identifier.as_deref());
+    }
+    let listener = &body.record.listener;
+    let plan = shared.site.plan(listener.normalize);
+    match plan.map(|plan| plan.route(query, listener, &mut |_| {})) {
+        Some(Progress::Decided(routing)) => routing,
+        // No store but the file is there to be asked, and every listener's form has its plan.
+        Some(Progress::Ask(_)) | None => Routing::Unavailable,
     }
 }
 
 fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &mut Resources) -> Pending {
-    let Target { destination, protocol, tried } = target;
+    let Target { destination, protocol, at, key: _, tried } = target;
     body.record.destination = Some(destination.clone());
     body.record.detail = None;
     let Some(port) = port(&destination, protocol) else {
         return failed(ticket, ConnectFault::NoAddress);
     };
     let host = &destination.host;
-    let known = match (&resources.shared.rig.resolve, host.parse::<IpAddr>()) {
-        (Some(resolve), _) => match resolve(host, port) {
+    let literal = at.or_else(|| Some(SocketAddr::new(host.parse().ok()?, port)));
+    let known = match &resources.shared.rig.resolve {
+        Some(resolve) => match resolve(host, port) {
             Ok(address) => Some(address),
             Err(fault) => return failed(ticket, fault),
         },
-        (None, Ok(address)) => Some(SocketAddr::new(address, port)),
-        (None, Err(_)) => None,
+        None => literal,
     };
     if let Some(address) = known {
         let addresses = VecDeque::from([address]);

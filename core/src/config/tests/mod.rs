@@ -6,6 +6,7 @@ mod damage;
 mod faults;
 mod reference;
 mod resolved;
+mod steps;
 
 use alloc::{
     string::{String, ToString},
