@@ -189,6 +189,13 @@ pub struct Seed(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(pub(crate) u64);
 
+impl From<Seed> for SessionId {
+    /// The name of the session that was accepted with this seed.
+    fn from(seed: Seed) -> Self {
+        Self(seed.0)
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)

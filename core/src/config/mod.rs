@@ -21,6 +21,8 @@ mod reader;
 mod routing;
 mod server;
 mod spelling;
+mod statement;
+mod store;
 mod tls;
 
 #[cfg(test)]
@@ -38,8 +40,12 @@ pub use self::{
     listener::Listener,
     routing::{Mapping, MappingSource, Routing},
     server::Server,
+    statement::Dialect,
+    store::{Encode, HttpServer, HttpStore, RedisStore, SqlStore},
     tls::{Certificate, TlsProtocols},
 };
+
+pub(crate) use self::address::is_host_name;
 
 use self::{fault::Report, listener::Inherited, reader::Section};
 
@@ -124,7 +130,8 @@ fn read(root: &Section<'_>) -> Option<Config> {
     if root.section("destination").entries().is_empty() {
         root.fault(&["destination"], "there is none", "add a table such as [destination.main]");
     }
-    let mapping = routing::read_mapping(&root.section("mapping"));
+    let lookup_timeout = inherited.lookup.timeout;
+    let mapping = routing::read_mapping(&root.section("mapping"), lookup_timeout, &destinations);
     let routing = routing::read_routing(root, &destinations);
     check::distinct_binds(root, &listeners);
     check::no_loops(root, &listeners, &destinations);
@@ -132,6 +139,7 @@ fn read(root: &Section<'_>) -> Option<Config> {
     if let Some(routing) = &routing {
         check::default_speaks(root, &listeners, routing);
     }
+    check::http_speaks(root, &listeners, &mapping);
     let routing = routing?;
     Some(Config { server, certificates, tls, listeners, destinations, routing, mapping })
 }

@@ -11,7 +11,9 @@ use super::{
     destination::Destination,
     reader::{Section, Value},
     spelling::nearest,
+    store::{self, HttpStore, RedisStore, SqlStore},
 };
+use crate::route::cache::Keeping;
 
 /// Where accounts go that no table knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,10 @@ pub struct Routing {
 pub struct Mapping {
     /// The table.
     pub source: MappingSource,
+    /// How long its answers are kept, and how many; a file's and HTTP's never are.
+    pub keeping: Keeping,
+    /// How long it may take to answer.
+    pub lookup_timeout: Duration,
 }
 
 /// A table of accounts and destinations.
@@ -37,6 +43,12 @@ pub enum MappingSource {
         /// Its path.
         path: String,
     },
+    /// A server that judges every login, so that no answer of its is kept.
+    Http(HttpStore),
+    /// A Redis server.
+    Redis(RedisStore),
+    /// A database.
+    Sql(SqlStore),
 }
 
 /// What the two tables say of user names and stores in general.
@@ -50,11 +62,14 @@ pub(super) struct Lookup {
 #[derive(Clone, Copy, PartialEq)]
 enum SourceKind {
     File,
+    Http,
+    Redis,
+    Sql,
 }
 
 impl Choice for SourceKind {
-    const NAMES: &'static [(&'static str, Self)] = &[("file", Self::File)];
-    const NOT_BUILT: &'static [&'static str] = &["http", "redis", "sql"];
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("file", Self::File), ("http", Self::Http), ("redis", Self::Redis), ("sql", Self::Sql)];
 }
 
 /// The key that names the destination of SMTP and LMTP.
@@ -85,25 +100,44 @@ fn separator(value: &Value<'_>) -> Option<char> {
     }
 }
 
-pub(super) fn read_mapping(mapping: &Section<'_>) -> Mapping {
-    let file = mapping.section("file");
-    let source = match mapping.optional("source", |value| value.choice::<SourceKind>()) {
-        Some(SourceKind::File) => {
-            let hint = "name the map file in [mapping.file], or take source away";
-            let path = file.required("path", hint, Value::file).unwrap_or_default();
-            MappingSource::File { path }
+/// Reads every table of a source, asked or not, so that its faults are reported.
+pub(super) fn read_mapping(
+    mapping: &Section<'_>,
+    lookup_timeout: Duration,
+    destinations: &[Arc<Destination>],
+) -> Mapping {
+    let kind = mapping.optional("source", |value| value.choice::<SourceKind>());
+    if !mapping.holds("source") {
+        for (name, _) in SourceKind::NAMES.iter().filter(|(name, _)| mapping.holds(name)) {
+            let problem = "has no effect, since mapping.source does not name it";
+            let remedy = format!("add source = \"{name}\" to [mapping]");
+            mapping.fault(&[name], problem, &remedy);
         }
-        None => {
-            if mapping.holds("file") && !mapping.holds("source") {
-                let problem = "has no effect, since mapping.source does not name it";
-                mapping.fault(&["file"], problem, "add source = \"file\" to [mapping]");
-            }
-            // Read all the same, so that its faults are reported.
-            file.optional("path", Value::file);
-            MappingSource::None
-        }
+    }
+    let asked = |one: SourceKind| kind == Some(one);
+    let file = read_file(&mapping.section("file"), asked(SourceKind::File));
+    let http = mapping.section("http");
+    let http = store::read_http(&http, destinations, asked(SourceKind::Http));
+    let redis = store::read_redis(&mapping.section("redis"), asked(SourceKind::Redis));
+    let sql = store::read_sql(&mapping.section("sql"), asked(SourceKind::Sql));
+    let source = match kind {
+        None => None,
+        Some(SourceKind::File) => file.map(|path| MappingSource::File { path }),
+        Some(SourceKind::Http) => http.map(MappingSource::Http),
+        Some(SourceKind::Redis) => redis.map(MappingSource::Redis),
+        Some(SourceKind::Sql) => sql.map(MappingSource::Sql),
     };
-    Mapping { source }
+    let keeping = store::read_keeping(mapping);
+    Mapping { source: source.unwrap_or(MappingSource::None), keeping, lookup_timeout }
+}
+
+fn read_file(file: &Section<'_>, asked: bool) -> Option<String> {
+    let hint = "name the map file in [mapping.file], or take source away";
+    if asked {
+        file.required("path", hint, Value::file)
+    } else {
+        file.optional("path", Value::file)
+    }
 }
 
 /// Where SMTP and LMTP are carried to, if the file says so.
@@ -131,7 +165,10 @@ pub(super) fn read_routing(
 }
 
 /// The destination that a value names; none, and a fault, if there is none of that name.
-fn named(value: &Value<'_>, destinations: &[Arc<Destination>]) -> Option<Arc<Destination>> {
+pub(super) fn named(
+    value: &Value<'_>,
+    destinations: &[Arc<Destination>],
+) -> Option<Arc<Destination>> {
     let name = value.text()?;
     let found = destinations.iter().find(|destination| destination.name == name);
     if found.is_none() {

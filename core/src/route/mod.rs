@@ -2,8 +2,11 @@
 //!
 //! The identifier exists for routing alone: the backend gets the login as the client sent it. It is
 //! the user name, normalised as the listener says and cut at the first master user separator.
-//! [`table`] holds the file map.
+//! [`table`] holds the file map, [`cache`] what other stores said, and [`auth_http`] the words of
+//! those that judge credentials.
 
+pub mod auth_http;
+pub mod cache;
 pub mod table;
 
 use alloc::sync::Arc;

@@ -94,7 +94,7 @@ type Remembered = HashMap<(String, Protocol), Arc<[u8]>>;
 /// What all workers share.
 pub(crate) struct Shared {
     epoch: std::time::Instant,
-    pub(crate) site: Site,
+    pub(crate) site: Arc<Site>,
     pub(crate) listeners: Vec<Arc<Listener>>,
     limits: Vec<Arc<Limits>>,
     pub(crate) rig: Rig,
@@ -243,7 +243,7 @@ impl Shared {
             epoch: std::time::Instant::now(),
             limits: listeners.iter().map(|listener| Limits::new(listener)).collect(),
             listeners,
-            site,
+            site: Arc::new(site),
             rig,
             control,
             remembered: RwLock::default(),

@@ -13,8 +13,11 @@ use std::sync::Arc;
 use gatepost_core::config::{
     self, Config, Destination, Listener, MappingSource, Normalize, Protocol, TlsMode, TlsVersion,
 };
+use gatepost_core::route::Finding;
 use gatepost_core::route::table::FileMap;
+use gatepost_core::{Route, Routing};
 
+use crate::store::{Store, Told};
 use crate::tls::{
     Certificate, CertificateSource, ClientConfig, ClientPolicy, MinVersion, ServerConfig,
     ServerName, ServerPolicy, ServerTls, Trust, client_config, server_name,
@@ -47,6 +50,8 @@ struct Routes {
     maps: Vec<(Normalize, FileMap)>,
     destinations: Vec<Arc<Destination>>,
     default: Arc<Destination>,
+    /// Who is asked for accounts in place of a map.
+    store: Option<Store>,
 }
 
 /// Something a configuration refers to is not as it should be.
@@ -72,6 +77,7 @@ impl Site {
         let listeners = load_listeners(config, &certificates, &mut faults);
         let backends = load_backends(config, &mut faults);
         let maps = load_maps(config, &mut faults);
+        let store = open_store(config, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -79,6 +85,7 @@ impl Site {
             maps,
             destinations: config.destinations.clone(),
             default: Arc::clone(&config.routing.default_destination),
+            store,
         };
         Ok(Self { listeners, backends, routes, server: config.server.clone() })
     }
@@ -88,14 +95,42 @@ impl Site {
         self.routes.maps.first().map_or(0, |(_, map)| map.len())
     }
 
-    /// The destination of an account, its name being in this form; the default one for those that
-    /// are not known or not named.
-    pub(crate) fn route(&self, identifier: Option<&[u8]>, form: Normalize) -> Arc<Destination> {
+    /// The route store, where one is configured.
+    pub fn store(&self) -> Option<&Store> {
+        self.routes.store.as_ref()
+    }
+
+    /// What becomes of the login of an account, its name being in this form; nothing: the store
+    /// must be asked.
+    pub(crate) fn route(&self, identifier: Option<&[u8]>, form: Normalize) -> Option<Routing> {
         let routes = &self.routes;
+        if let Some(store) = &routes.store {
+            return store.known(identifier).map(|finding| self.found(finding));
+        }
         let map = routes.maps.iter().find(|(known, _)| *known == form);
         let found = identifier.zip(map).and_then(|(name, (_, map))| map.find(name));
         let destination = found.and_then(|position| routes.destinations.get(position));
-        Arc::clone(destination.unwrap_or(&routes.default))
+        Some(self.found(match destination {
+            Some(destination) => Finding::Found(Arc::clone(destination)),
+            None => Finding::NotFound,
+        }))
+    }
+
+    /// What follows from a store's answer.
+    pub(crate) fn follow(&self, told: Told) -> Routing {
+        match told {
+            Told::Finding(finding) => self.found(finding),
+            Told::Routing(routing) => routing,
+        }
+    }
+
+    /// Whom the tables do not know goes to the default destination.
+    fn found(&self, finding: Finding) -> Routing {
+        match finding {
+            Finding::Found(destination) => Routing::Found(Route::to(destination)),
+            Finding::NotFound => Routing::Found(Route::to(Arc::clone(&self.routes.default))),
+            Finding::Unavailable => Routing::Unavailable,
+        }
     }
 
     /// How to do TLS with a destination; none where it is not configured for any.
@@ -273,6 +308,13 @@ fn load_maps(config: &Config, faults: &mut Vec<SiteFault>) -> Vec<(Normalize, Fi
         }
     }
     maps
+}
+
+fn open_store(config: &Config, faults: &mut Vec<SiteFault>) -> Option<Store> {
+    Store::open(config).unwrap_or_else(|(place, what)| {
+        faults.push(SiteFault { place: place.to_owned(), what });
+        None
+    })
 }
 
 fn map_fault(path: &str, what: &dyn fmt::Display) -> SiteFault {

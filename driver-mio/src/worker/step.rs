@@ -1,7 +1,8 @@
 //! What a session asks of the driver, and what it notes.
 //!
 //! Not here: when an answer is told, see `dialogue`. What the worker knows itself (limits, the
-//! file map, literal addresses) is answered at once; only names go to the control thread.
+//! file map, what a store said a while ago, literal addresses) is answered at once; only names of
+//! hosts and accounts that nobody knows go to the control thread.
 //! Read next: `../server/mod.rs` for what the workers share.
 
 use std::collections::VecDeque;
@@ -11,8 +12,8 @@ use std::sync::Arc;
 
 use gatepost_core::config::{Destination, Protocol};
 use gatepost_core::{
-    Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Query, Refusal, Route, Routing,
-    Step, Target, Ticket, TlsFacts, TlsRole,
+    Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Query, Refusal, Routing, Step,
+    Target, Ticket, TlsFacts, TlsRole,
 };
 
 use crate::leg::{TlsFault, TlsUp, TlsVersion};
@@ -45,9 +46,7 @@ pub(crate) fn begin(
             Ok(()) => Pending::Handshaking { ticket, side, begun: false },
             Err(fault) => Pending::Ready(ticket, tls_failed(&fault, side, body)),
         },
-        Step::Lookup(query) => {
-            Pending::Ready(ticket, Answer::Routed(route(&query, body, resources)))
-        }
+        Step::Lookup(query) => route(ticket, query, body, resources),
         Step::Connect(target) => connect(ticket, target, body, resources),
         Step::Splice(_) | Step::Close(_) => {
             debug_assert!(false, "what ends a session is not begun");
@@ -177,16 +176,25 @@ fn start_tls(
     }
 }
 
-fn route(query: &Query, body: &Body, resources: &Resources) -> Routing {
+/// Answers at once what can be: by the map, or by what a store said a while ago.
+fn route(ticket: Ticket, query: Query, body: &Body, resources: &Resources) -> Pending {
     let shared = &resources.shared;
     let account = query.identifier.as_deref();
-    match &shared.rig.lookup {
-        Some(lookup) => lookup(account),
+    let known = match &shared.rig.lookup {
+        Some(lookup) => Some(lookup(account)),
+        None => shared.site.route(account, body.record.listener.normalize),
+    };
+    let routing = match known {
+        Some(routing) => routing,
         None => {
-            let destination = shared.site.route(account, body.record.listener.normalize);
-            Routing::Found(Route::to(destination))
+            let (control, mailbox) = (&shared.control, &resources.mailbox);
+            if control.route(&shared.site, query, ticket, body.id, mailbox) {
+                return Pending::Routing(ticket);
+            }
+            Routing::Unavailable
         }
-    }
+    };
+    Pending::Ready(ticket, Answer::Routed(routing))
 }
 
 fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &mut Resources) -> Pending {

@@ -572,14 +572,11 @@ fn what_submission_clients_are_told_before_login() {
 
 #[test]
 fn values_that_are_documented_but_not_built() {
-    let cases: [(String, &str); 8] = [
+    let cases: [(String, &str); 5] = [
         (changed(5, "protocol = \"imap\"\nproxy_protocol = \"optional\""), "line 6"),
         (changed(5, "protocol = \"imap\"\nproxy_protocol = \"required\""), "line 6"),
         (changed(5, "protocol = \"imap\"\nnormalize = \"precis\""), "line 6"),
         (changed(5, "protocol = \"imap\"\nsasl = [\"SCRAM-SHA-1\"]"), "line 6"),
-        (extended("[mapping]\nsource = \"http\"\n"), "line 16: mapping.source: \"http\""),
-        (extended("[mapping]\nsource = \"redis\"\n"), "line 16: mapping.source: \"redis\""),
-        (extended("[mapping]\nsource = \"sql\"\n"), "line 16: mapping.source: \"sql\""),
         (extended("[mapping]\nnormalize = \"auto\"\n"), "line 16: mapping.normalize: \"auto\""),
     ];
     for (text, place) in cases {

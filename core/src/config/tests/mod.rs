@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod reference;
 mod resolved;
+mod stores;
 
 use alloc::{
     string::{String, ToString},
