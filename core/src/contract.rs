@@ -272,7 +272,8 @@ pub enum Routing {
 pub struct Route {
     /// The backend.
     pub destination: Arc<Destination>,
-    /// What to log in with there, in place of what the client gave.
+    /// What to log in with there, in place of what the client gave: a name and a password.
+    /// Anything else is refused as a fault of the configuration.
     pub login: Option<Arc<Login>>,
     /// What the account's owner is to read when the login has succeeded, where the protocol can
     /// say it.

@@ -236,7 +236,12 @@ impl<'a> Run<'a> {
                 self.leg_dropped = false;
             }
             Reply::ConnectFailed(_) => self.backend = Backend::None,
-            Reply::TlsUp(..) | Reply::TlsFailed(..) | Reply::Found(_) | Reply::Unavailable => {}
+            Reply::TlsUp(..)
+            | Reply::TlsFailed(..)
+            | Reply::Found(_)
+            | Reply::Referred(_)
+            | Reply::Denied(_)
+            | Reply::Unavailable => {}
         }
         self.facts(Event::Answer(ticket, answer))
     }
@@ -420,7 +425,7 @@ impl<'a> Run<'a> {
                 self.backend = Backend::Connecting;
                 let endpoint = target.destination.endpoint(target.protocol);
                 let port = endpoint.ok_or("broken contract: connect without an endpoint")?.port;
-                let to = place(&target.destination, port);
+                let to = place(&target.destination, port, target.at);
                 self.emissions.push(Emission::Did(Deed::Connect(to)));
                 Ok(Some(Kind::Connect(port)))
             }

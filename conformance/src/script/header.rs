@@ -200,7 +200,7 @@ fn interval(text: &str) -> Result<Option<Duration>, String> {
     if text == "never" { Ok(None) } else { span(text).map(Some) }
 }
 
-fn yes_or_no(text: &str) -> Result<bool, String> {
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" => Ok(true),
         "no" => Ok(false),

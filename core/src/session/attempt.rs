@@ -8,6 +8,7 @@
 //! Connecting, TLS and trying again are the same for a client that is carried without a login: an
 //! [`Errand`] is either. Read next: `bridge.rs`, for what differs.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 
@@ -23,11 +24,17 @@ use crate::relay::Relay;
 use crate::sasl::Login;
 use crate::secret::Secret;
 use crate::time::{Instant, Timer};
+use crate::verdict::one_line;
 
 /// A login on its way through attempts.
 #[derive(Debug)]
 pub(super) struct Attempt {
+    /// What the client gave: that is who it is in every report.
     pub(super) login: Arc<Login>,
+    /// What to log in with, which may be another.
+    credentials: Arc<Login>,
+    /// What the account's owner is to read.
+    alert: Option<String>,
     dial: Dial,
     /// The client has answered a challenge of the backend.
     challenged: bool,
@@ -59,11 +66,13 @@ pub(super) enum Errand {
 impl Attempt {
     /// A login's way along a route. `key`: what the account is known by.
     pub(super) fn new(login: Arc<Login>, route: Route, key: Arc<[u8]>) -> Self {
-        let Route { destination, login: other, at, key: own_key, alert: _ } = route;
+        let Route { destination, login: other, at, key: own_key, alert } = route;
         let key = own_key.unwrap_or(key);
         let dial = Dial { at, key, ..Dial::new(destination) };
+        let credentials = other.unwrap_or_else(|| Arc::clone(&login));
+        let alert = alert.as_deref().and_then(one_line);
         let suspended = core::time::Duration::ZERO;
-        Self { login: other.unwrap_or(login), dial, challenged: false, suspended }
+        Self { login, credentials, alert, dial, challenged: false, suspended }
     }
 }
 
@@ -189,7 +198,7 @@ impl Session {
                 .then(|| self.identity(destination.proxy_ttl)),
             remembered: attempt.dial.facts.as_mut().and_then(|facts| facts.remembered.take()),
         };
-        let backend = frontend.backend(Arc::clone(&attempt.login), settings);
+        let backend = frontend.backend(Arc::clone(&attempt.credentials), settings);
         self.phase = Phase::Backend(attempt, backend);
         self.feed_backend(inbox, now, out);
     }
@@ -293,7 +302,7 @@ impl Session {
     ) {
         self.note_handshake(attempt, backend, out);
         if let Some(frontend) = &self.frontend {
-            frontend.accept(welcome, &mut out.client);
+            frontend.accept(welcome, attempt.alert.as_deref(), &mut out.client);
         }
         out.notes.push(Note::LoginAccepted {
             user: attempt.login.user().unwrap_or_default().to_vec(),
@@ -358,6 +367,7 @@ impl Session {
             | Phase::ClientTls(_)
             | Phase::Dialogue
             | Phase::Lookup(_)
+            | Phase::Held(..)
             | Phase::Over) => self.phase = phase,
         }
     }

@@ -204,18 +204,14 @@ fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &mut Reso
     let Some(port) = port(&destination, protocol) else {
         return failed(ticket, ConnectFault::NoAddress);
     };
-    if let Some(address) = at {
-        let addresses = VecDeque::from([address]);
-        return dial_addresses(ticket, destination, addresses, tried, body, resources);
-    }
     let host = &destination.host;
-    let known = match (&resources.shared.rig.resolve, host.parse::<IpAddr>()) {
-        (Some(resolve), _) => match resolve(host, port) {
+    let literal = at.or_else(|| Some(SocketAddr::new(host.parse().ok()?, port)));
+    let known = match &resources.shared.rig.resolve {
+        Some(resolve) => match resolve(host, port) {
             Ok(address) => Some(address),
             Err(fault) => return failed(ticket, fault),
         },
-        (None, Ok(address)) => Some(SocketAddr::new(address, port)),
-        (None, Err(_)) => None,
+        None => literal,
     };
     if let Some(address) = known {
         let addresses = VecDeque::from([address]);

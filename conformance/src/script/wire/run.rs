@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use gatepost_core::config::Destination;
 use gatepost_core::{
-    ConnectFault, Leg, LegFault, Peer, Refusal, Route, Routing, Seed, TlsFacts, TlsFault,
+    ConnectFault, Leg, LegFault, Peer, Refusal, Routing, Seed, TlsFacts, TlsFault,
 };
 
 use super::super::compare::{Strictness, canonical, difference};
 use super::super::cuts::Cut;
-use super::super::timeline::{Deed, Emission, Fault, Reply, Routes, Script, What, World};
+use super::super::timeline::{Deed, Emission, Fault, Found, Reply, Routes, Script, What, World};
 use super::certificate::{Certificate, UNNAMED, server_name};
 use super::socket::{PATIENCE, Unlike, Wire};
 use super::{Lookup, Order, Plan, Resolve, Served, Start};
@@ -168,7 +168,11 @@ impl Run {
                 self.backend = Some(Wire::new(self.accept()?)?);
                 Ok(())
             }
-            Reply::Found(_) | Reply::Unavailable | Reply::ConnectFailed(_) => Ok(()),
+            Reply::Found(_)
+            | Reply::Referred(_)
+            | Reply::Denied(_)
+            | Reply::Unavailable
+            | Reply::ConnectFailed(_) => Ok(()),
         }
     }
 
@@ -400,18 +404,11 @@ fn next<T>(answers: &Mutex<VecDeque<T>>) -> Option<T> {
 }
 
 fn lookup(script: &Script, routes: Routes) -> Lookup {
-    let answers = answers(script, |reply| match reply {
-        Reply::Found(user) => Some(Some(user.clone())),
-        Reply::Unavailable => Some(None),
-        Reply::TlsUp(..)
-        | Reply::TlsFailed(..)
-        | Reply::Connected { .. }
-        | Reply::ConnectFailed(_) => None,
-    });
+    let is_one = |reply: &Reply| reply.routing(None, &routes).is_some().then(|| reply.clone());
+    let answers = answers(script, is_one);
     Arc::new(move |identifier| {
-        let Some(user) = next(&answers).unwrap_or(Some(None)) else { return Routing::Unavailable };
-        let destination = routes.find(user.as_deref().or(identifier)).clone();
-        Routing::Found(Route::to(destination))
+        let answer = next(&answers).unwrap_or_else(|| Reply::Found(Found::default()));
+        answer.routing(identifier, &routes).unwrap_or(Routing::Unavailable)
     })
 }
 
@@ -420,7 +417,12 @@ fn resolver(script: &Script, backends: SocketAddr) -> Resolve {
     let answers = answers(script, |reply| match reply {
         Reply::Connected { .. } => Some(Ok(())),
         Reply::ConnectFailed(fault) => Some(Err(*fault)),
-        Reply::TlsUp(..) | Reply::TlsFailed(..) | Reply::Found(_) | Reply::Unavailable => None,
+        Reply::TlsUp(..)
+        | Reply::TlsFailed(..)
+        | Reply::Found(_)
+        | Reply::Referred(_)
+        | Reply::Denied(_)
+        | Reply::Unavailable => None,
     });
     Arc::new(move |_, _| match next(&answers).unwrap_or(Ok(())) {
         Ok(()) => Ok(backends),
@@ -436,6 +438,8 @@ fn first_remembered(script: &Script) -> Option<Arc<[u8]>> {
         Reply::TlsUp(..)
         | Reply::TlsFailed(..)
         | Reply::Found(_)
+        | Reply::Referred(_)
+        | Reply::Denied(_)
         | Reply::Unavailable
         | Reply::ConnectFailed(_) => None,
     });
