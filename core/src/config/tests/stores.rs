@@ -145,10 +145,8 @@ fn statements_have_as_many_placeholders_as_there_are_values() {
     };
     assert_eq!(
         sql("postgres://a/b", "query = \"SELECT d FROM r WHERE i = ?\""),
-        [
-            "line 19: mapping.sql.query: has 0 placeholders, and is given 1: the identifier; write the \
-          identifier as $1, and the destination as $2"
-        ]
+        ["line 19: mapping.sql.query: has 0 placeholders, and is given 1: the identifier; \
+             write the identifier as $1, and the destination as $2"]
     );
     assert_eq!(
         sql("mysql://a/b", "query = \"SELECT ?\"\nupsert_query = \"REPLACE INTO r VALUES (?)\""),
