@@ -34,13 +34,17 @@ pub fn request(query: &Query, store: &HttpStore, server: &HttpServer) -> Secret 
     let given = user.len() + pass.len() + authzid.len() + sni.len();
     let configured: usize =
         store.headers.iter().map(|(name, value)| name.len() + value.expose().len() + 4).sum();
-    let capacity =
-        FIXED_LINES + 3 * given + configured + server.path.len() + server.authority.len();
+    let capacity = FIXED_LINES + 3 * given + configured + server.path.len() + server.host.len();
     let mut lines = Lines { text: Vec::with_capacity(capacity), encode: store.encode };
     lines.text.extend_from_slice(b"GET ");
     lines.text.extend_from_slice(server.path.as_bytes());
     lines.text.extend_from_slice(b" HTTP/1.0\r\n");
-    lines.plain("Host", &server.authority);
+    // Without its port, as nginx writes it.
+    if server.host.contains(':') {
+        lines.plain("Host", format_args!("[{}]", server.host));
+    } else {
+        lines.plain("Host", &server.host);
+    }
     lines.plain("Auth-Method", method(query.login.mechanism));
     lines.escaped("Auth-User", user);
     lines.escaped("Auth-Pass", pass);

@@ -53,7 +53,7 @@ fn a_request_is_nginx_s_and_tells_more() {
         asked(&query(with_password(b"a b%", b"p\xc3\xa9 %\x01"), Protocol::Imap), Encode::Nginx);
     let expected = [
         "GET /mail?v=1 HTTP/1.0",
-        "Host: auth.test:8080",
+        "Host: auth.test",
         "Auth-Method: plain",
         "Auth-User: a%20b%25",
         "Auth-Pass: p\u{e9}%20%25%01",
