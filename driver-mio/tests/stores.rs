@@ -226,7 +226,8 @@ fn a_store_that_nobody_reaches_is_an_outage() {
         format!("source = \"redis\"\nredis.url = \"redis://{gone}/\""),
         format!("source = \"http\"\nhttp.urls = [\"http://{gone}/\"]\nhttp.destination = \"main\""),
         format!(
-            "source = \"sql\"\n[mapping.sql]\nurl = \"postgres://a@{gone}/b\"\nquery = \"SELECT $1\""
+            "source = \"sql\"\n[mapping.sql]\nurl = \"postgres://a@{gone}/b\"\n\
+             query = \"SELECT $1\""
         ),
     ] {
         let stage = stage(&format!("[mapping]\nlookup_timeout = \"1s\"\n{store}\n"));

@@ -5,8 +5,9 @@
 //! dropped: by process id, never by name. Dovecot runs without privileges even when the tests are
 //! run by root, Postfix drops them itself and needs root for it; the proxy runs as whoever runs the
 //! tests. The rig starts, waits and reads logs; it judges nothing, and it knows no test. Start with
-//! [`Dovecot::start`], [`Postfix::start`], [`StoreServer::start`] and [`Proxy::start`]; [`imap`], [`pop3`], [`managesieve`]
-//! and [`smtp`] are the clients for what no packaged mail client can be told to do.
+//! [`Dovecot::start`], [`Postfix::start`], [`StoreServer::start`] and [`Proxy::start`]; [`imap`],
+//! [`pop3`], [`managesieve`] and [`smtp`] are the clients for what no packaged mail client can be
+//! told to do.
 
 use std::{fmt, path::PathBuf};
 

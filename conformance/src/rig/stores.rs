@@ -1,9 +1,9 @@
 //! The servers that keep routes: Redis, PostgreSQL and MariaDB, each in a temporary folder, on a
 //! free port of 127.0.0.1, empty, and with a password.
 //!
-//! All run without privileges, as `nobody` when the tests are run by root (PostgreSQL refuses root).
-//! A server can be stopped and started again with what it holds. What is in them is the test's:
-//! the rig only says where they are.
+//! All run without privileges, as `nobody` when the tests are run by root (PostgreSQL refuses
+//! root). A server can be stopped and started again with what it holds. What is in them is the
+//! test's: the rig only says where they are.
 
 use std::{
     fs, io,

@@ -13,6 +13,8 @@ use crate::config::keys::{KEYS, Standing};
 const REFERENCE: &str = include_str!("../../../../config-examples/reference.toml");
 const MINIMAL: &str = include_str!("../../../../config-examples/minimal.toml");
 const TWO_BACKENDS: &str = include_str!("../../../../config-examples/two-backends.toml");
+const AUTH_HTTP: &str = include_str!("../../../../config-examples/auth-http.toml");
+const SQL: &str = include_str!("../../../../config-examples/sql.toml");
 const TWO_BACKENDS_MAP: &str = include_str!("../../../../config-examples/two-backends.map");
 
 /// Keys without which the reference would not load, so that it cannot show a default.
@@ -112,7 +114,7 @@ fn activated(entry: &Entry, value: Option<&str>) -> String {
 
 #[test]
 fn the_examples_load() {
-    for text in [REFERENCE, MINIMAL, TWO_BACKENDS] {
+    for text in [REFERENCE, MINIMAL, TWO_BACKENDS, AUTH_HTTP, SQL] {
         assert_eq!(warnings(text), [""; 0]);
     }
     assert_eq!(config(MINIMAL).listeners.len(), 2);

@@ -177,3 +177,70 @@ fn what_is_no_answer_judges_nobody() {
         assert_eq!(silent.requests.borrow().len(), 1);
     });
 }
+
+/// A server behind TLS, for the name `auth.test`, whose certificate lies in the file.
+async fn serve_encrypted(folder: &std::path::Path, answers: usize) -> (Server, std::path::PathBuf) {
+    let made = rcgen::generate_simple_self_signed(["auth.test".to_owned()]).unwrap();
+    let file = folder.join("ca.pem");
+    std::fs::write(&file, made.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests: Rc<RefCell<Vec<String>>> = Rc::default();
+    let log = Rc::clone(&requests);
+    tokio::task::spawn_local(async move {
+        for _ in 0..answers {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = Vec::new();
+            while auth_http::whole_head(&request).is_none() {
+                if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            log.borrow_mut().push(String::from_utf8_lossy(&request).into_owned());
+            drop(stream.write_all(GOOD.as_bytes()).await);
+            drop(stream.shutdown().await);
+        }
+    });
+    (Server { address, requests }, file)
+}
+
+/// What it takes to trust that file's authority, and to expect that name.
+fn trusting(
+    file: &std::path::Path,
+    name: &str,
+) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
+    let policy = tls::ClientPolicy {
+        trust: tls::Trust::CaFile(file.to_owned()),
+        identity: None,
+        disable_cipher_suites: Vec::new(),
+        alpn: Vec::new(),
+    };
+    Some((tls::client_config(&policy).unwrap(), tls::server_name(name).unwrap()))
+}
+
+#[test]
+fn over_https_nobody_but_the_server_of_that_name_hears_a_password() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (server, file) = serve_encrypted(folder.path(), 3).await;
+        let mut judge = judge(&[server.address], LONG);
+        judge.servers[0].tls = trusting(&file, "other.test");
+        assert!(matches!(asked(&judge, b"own").await, Routing::Unavailable));
+        let stranger = rcgen::generate_simple_self_signed(["auth.test".to_owned()]).unwrap();
+        let other = folder.path().join("other.pem");
+        std::fs::write(&other, stranger.cert.pem()).unwrap();
+        judge.servers[0].tls = trusting(&other, "auth.test");
+        assert!(matches!(asked(&judge, b"own").await, Routing::Unavailable));
+        assert!(server.requests.borrow().is_empty());
+        judge.servers[0].tls = trusting(&file, "auth.test");
+        route(asked(&judge, b"own").await);
+        assert!(server.requests.borrow()[0].contains("Auth-Pass: own\r\n"));
+    });
+}
