@@ -220,6 +220,24 @@ fn a_failure_is_forgotten_as_soon_as_the_store_answers() {
 }
 
 #[test]
+fn where_the_configuration_says_so_an_outage_leads_to_the_default_destination() {
+    let redis = Redis::start(&[]);
+    let stage = stage(&redis.mapping("lookup_timeout = \"1s\"\non_error = \"default\""));
+    redis.hangs(true);
+    stage.serves();
+}
+
+#[test]
+fn a_step_is_tried_before_the_store() {
+    let redis = Redis::start(&[]);
+    let step = "[[mapping.step]]\nmatch = \"alice\"\ndestination = \"main\"";
+    let stage = stage(&redis.mapping(step));
+    redis.hangs(true);
+    stage.serves();
+    assert!(redis.is_idle());
+}
+
+#[test]
 fn a_store_that_nobody_reaches_is_an_outage() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for store in [

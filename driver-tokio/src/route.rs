@@ -134,7 +134,7 @@ impl FileRouter {
 
     fn find(&self, account: Option<&[u8]>) -> Routing {
         let found = account.and_then(|account| self.map.find(account));
-        let found = found.and_then(|position| self.destinations.get(position));
+        let found = found.and_then(|hit| self.destinations.get(hit.destination));
         found.or(self.default.as_ref()).map_or(Routing::Unavailable, to)
     }
 }

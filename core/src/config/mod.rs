@@ -22,6 +22,7 @@ mod routing;
 mod server;
 mod spelling;
 mod statement;
+mod step;
 mod store;
 mod tls;
 
@@ -38,7 +39,7 @@ pub use self::{
     destination::{Destination, Endpoint},
     fault::{Fault, Warning},
     listener::Listener,
-    routing::{Mapping, MappingSource, Routing},
+    routing::{Mapping, MappingSource, OnError, Routing},
     server::Server,
     statement::Dialect,
     store::{Encode, HttpServer, HttpStore, RedisStore, SqlStore},
@@ -131,7 +132,8 @@ fn read(root: &Section<'_>) -> Option<Config> {
         root.fault(&["destination"], "there is none", "add a table such as [destination.main]");
     }
     let lookup_timeout = inherited.lookup.timeout;
-    let mapping = routing::read_mapping(&root.section("mapping"), lookup_timeout, &destinations);
+    let table = root.section("mapping");
+    let mapping = routing::read_mapping(&table, lookup_timeout, &destinations, &listeners);
     let routing = routing::read_routing(root, &destinations);
     check::distinct_binds(root, &listeners);
     check::no_loops(root, &listeners, &destinations);

@@ -9,11 +9,14 @@ use core::time::Duration;
 use super::{
     choice::{Choice, Normalize},
     destination::Destination,
+    listener::Listener,
     reader::{Section, Value},
     spelling::nearest,
+    step,
     store::{self, HttpStore, RedisStore, SqlStore},
 };
 use crate::route::cache::Keeping;
+use crate::route::step::Step;
 
 /// Where accounts go that no table knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +28,30 @@ pub struct Routing {
 /// Where accounts go that a table knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
+    /// What is tried before the table, in the file's order.
+    pub steps: Vec<Arc<Step>>,
     /// The table.
     pub source: MappingSource,
     /// How long its answers are kept, and how many; a file's and HTTP's never are.
     pub keeping: Keeping,
     /// How long it may take to answer.
     pub lookup_timeout: Duration,
+    /// What becomes of a login when the table cannot be asked.
+    pub on_error: OnError,
+}
+
+/// What becomes of a login when the table cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// The client hears of an outage.
+    Unavailable,
+    /// It goes where accounts go that the table does not know.
+    Default,
+}
+
+impl Choice for OnError {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("unavailable", Self::Unavailable), ("default", Self::Default)];
 }
 
 /// A table of accounts and destinations.
@@ -57,6 +78,10 @@ pub(super) struct Lookup {
     pub(super) normalize: Normalize,
     pub(super) master_user_separators: Vec<char>,
     pub(super) timeout: Duration,
+    /// The claim of a token that names its user.
+    pub(super) username_claim: String,
+    /// Whether a step refers clients elsewhere.
+    pub(super) refers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -84,7 +109,19 @@ pub(super) fn read_lookup(root: &Section<'_>) -> Lookup {
         normalize: mapping.or("normalize", Normalize::None, |value| value.choice()),
         master_user_separators: routing.or("master_user_separators", vec!['%'], separators),
         timeout: mapping.or("lookup_timeout", LOOKUP_TIMEOUT, |value| value.duration()),
+        refers: step::refers(&mapping),
+        username_claim: root.section("oauth").or("jwt_username_claim", "email".to_owned(), claim),
     }
+}
+
+fn claim(value: &Value<'_>) -> Option<String> {
+    let claim = value.text()?;
+    if claim.is_empty() || claim.chars().any(char::is_control) {
+        let problem = format!("\"{}\" is no claim", claim.escape_debug());
+        value.fault(problem, "write the claim's name, such as \"email\"");
+        return None;
+    }
+    Some(claim.to_owned())
 }
 
 fn separator(value: &Value<'_>) -> Option<char> {
@@ -105,7 +142,10 @@ pub(super) fn read_mapping(
     mapping: &Section<'_>,
     lookup_timeout: Duration,
     destinations: &[Arc<Destination>],
+    listeners: &[Arc<Listener>],
 ) -> Mapping {
+    let steps = step::read(mapping, destinations, listeners);
+    let on_error = mapping.or("on_error", OnError::Unavailable, |value| value.choice());
     let kind = mapping.optional("source", |value| value.choice::<SourceKind>());
     if !mapping.holds("source") {
         for (name, _) in SourceKind::NAMES.iter().filter(|(name, _)| mapping.holds(name)) {
@@ -128,7 +168,8 @@ pub(super) fn read_mapping(
         Some(SourceKind::Sql) => sql.map(MappingSource::Sql),
     };
     let keeping = store::read_keeping(mapping);
-    Mapping { source: source.unwrap_or(MappingSource::None), keeping, lookup_timeout }
+    let source = source.unwrap_or(MappingSource::None);
+    Mapping { steps, source, keeping, lookup_timeout, on_error }
 }
 
 fn read_file(file: &Section<'_>, asked: bool) -> Option<String> {

@@ -8,6 +8,7 @@
 //! Invariants: every unit eaten is answered; nothing a client sent is echoed but a valid tag;
 //! what stands behind the eaten unit is left alone. Commands are taken apart in `command.rs`.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -35,6 +36,9 @@ pub(crate) const LITERAL_MINUS_MAX: usize = 4096;
 
 /// Literals of one command.
 pub(crate) const LITERALS_MAX: u32 = 64;
+
+/// What RFC 2221 wants listed where a client may be referred.
+const REFERRALS: &str = "LOGIN-REFERRALS";
 
 /// The client's side of an IMAP login.
 #[derive(Debug)]
@@ -386,7 +390,10 @@ impl Frontend {
     }
 
     fn write_capabilities(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.terms.listener.advertise.join(" ").as_bytes());
+        // A referral is said inside TLS only.
+        let holds = |token: &&String| self.terms.tls || !token.eq_ignore_ascii_case(REFERRALS);
+        let listed = self.terms.listener.advertise.iter().filter(holds);
+        out.extend_from_slice(listed.map(String::as_str).collect::<Vec<_>>().join(" ").as_bytes());
         for mechanism in self.terms.mechanisms() {
             out.extend_from_slice(b" AUTH=");
             out.extend_from_slice(mechanism.name().as_bytes());

@@ -10,6 +10,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::{Phase, Session};
@@ -31,6 +32,8 @@ use crate::verdict::one_line;
 pub(super) struct Attempt {
     /// What the client gave: that is who it is in every report.
     pub(super) login: Arc<Login>,
+    /// Whom that names; it is who logged in once the backend says so.
+    claimed: Vec<u8>,
     /// What to log in with, which may be another.
     credentials: Arc<Login>,
     /// What the account's owner is to read.
@@ -65,14 +68,14 @@ pub(super) enum Errand {
 
 impl Attempt {
     /// A login's way along a route. `key`: what the account is known by.
-    pub(super) fn new(login: Arc<Login>, route: Route, key: Arc<[u8]>) -> Self {
+    pub(super) fn new(login: Arc<Login>, claimed: Vec<u8>, route: Route, key: Arc<[u8]>) -> Self {
         let Route { destination, login: other, at, key: own_key, alert } = route;
         let key = own_key.unwrap_or(key);
         let dial = Dial { at, key, ..Dial::new(destination) };
         let credentials = other.unwrap_or_else(|| Arc::clone(&login));
         let alert = alert.as_deref().and_then(one_line);
         let suspended = core::time::Duration::ZERO;
-        Self { login, credentials, alert, dial, challenged: false, suspended }
+        Self { login, claimed, credentials, alert, dial, challenged: false, suspended }
     }
 }
 
@@ -305,7 +308,7 @@ impl Session {
             frontend.accept(welcome, attempt.alert.as_deref(), &mut out.client);
         }
         out.notes.push(Note::LoginAccepted {
-            user: attempt.login.user().unwrap_or_default().to_vec(),
+            user: attempt.claimed.clone(),
             mechanism: attempt.login.mechanism,
             destination: Arc::clone(&attempt.dial.destination),
         });

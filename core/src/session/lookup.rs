@@ -8,6 +8,7 @@
 //! another name, and a client that began none could not answer a challenge.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::attempt::{Attempt, Errand};
 use super::{Phase, Session};
@@ -23,6 +24,8 @@ use crate::verdict::{Denial, HOLD_MAX, Referral};
 #[derive(Debug)]
 pub(super) struct Inquiry {
     pub(super) login: Arc<Login>,
+    /// Whom the credentials name, be it by a token alone; empty: nobody.
+    claimed: Vec<u8>,
     /// What the account is known by; empty where the credentials name nobody.
     key: Arc<[u8]>,
 }
@@ -36,10 +39,14 @@ impl Session {
         let shows_life = self.frontend.as_ref().is_some_and(Frontend::shows_life);
         let interval = self.listener.working_interval.filter(|_| shows_life);
         self.clock.login_begins(now, interval);
-        let Ok(identifier) = route::identifier(&login, &self.listener) else {
+        let Ok(named) = route::identify(&login, &self.listener) else {
             return self.refuse(&login, Refusal::BadCharacters, None, now, out);
         };
         self.clock.arm(Timer::Lookup, now, self.listener.lookup_timeout);
+        let (claimed, identifier) = match named {
+            Some(named) => (named.claimed, Some(named.identifier)),
+            None => (Vec::new(), None),
+        };
         let key = Arc::from(identifier.as_deref().unwrap_or_default());
         let query = Query {
             identifier,
@@ -51,7 +58,7 @@ impl Session {
             session: self.id,
             attempt: self.logins,
         };
-        self.phase = Phase::Lookup(Inquiry { login, key });
+        self.phase = Phase::Lookup(Inquiry { login, claimed, key });
         self.step(Step::Lookup(query), out);
     }
 
@@ -63,7 +70,7 @@ impl Session {
         now: Instant,
         out: &mut Outbox,
     ) {
-        let Inquiry { login, key } = inquiry;
+        let Inquiry { login, claimed, key } = inquiry;
         match routing {
             Routing::Found(Route { login: Some(other), .. })
                 if !matches!(other.proof, Proof::Password(_)) =>
@@ -71,7 +78,7 @@ impl Session {
                 self.refuse(&login, Refusal::Configuration, None, now, out);
             }
             Routing::Found(route) => {
-                let attempt = Attempt::new(login, route, key);
+                let attempt = Attempt::new(login, claimed, route, key);
                 self.connect(Errand::Login(attempt), now, out);
             }
             Routing::Referred(referral) => self.refer(&login, &referral, now, out),

@@ -10,13 +10,15 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
+use gatepost_core::config::Normalize;
+use gatepost_core::route::plan;
 use gatepost_core::{Query, Ticket};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 pub(crate) use self::resolve::Resolver;
 use crate::server::site::Site;
-use crate::store::{Place, Store};
+use crate::store::Place;
 use crate::worker::connection::ConnectionId;
 use crate::worker::mailbox::{Mailbox, Order, Resolved, Routed};
 
@@ -37,8 +39,20 @@ struct Question {
 enum What {
     /// A host's addresses.
     Addresses(String),
-    /// Where an account lives. The place is given back with the answer.
-    Route(Arc<Site>, Box<Query>, Place),
+    /// Where an account lives.
+    Route(Box<RouteQuestion>),
+}
+
+/// A login whose account the site's store is asked for.
+pub(crate) struct RouteQuestion {
+    pub(crate) site: Arc<Site>,
+    pub(crate) query: Query,
+    /// The form of its name.
+    pub(crate) form: Normalize,
+    /// What was found before.
+    pub(crate) found: plan::Pending,
+    /// Given back with the answer.
+    pub(crate) place: Place,
 }
 
 impl Control {
@@ -73,19 +87,18 @@ impl Control {
         self.questions.send(Question { what, ticket, id, mailbox }).is_ok()
     }
 
-    /// Asks the site's store where an account lives. False: nobody answers any more, or too many
-    /// wait already.
+    /// Asks a store where an account lives, which comes by mailbox. If nobody answers any more, the
+    /// session's time for it runs out.
     pub(crate) fn route(
         &self,
-        site: &Arc<Site>,
-        query: Query,
+        question: RouteQuestion,
         ticket: Ticket,
         id: ConnectionId,
         mailbox: &Arc<Mailbox>,
-    ) -> bool {
-        let Some(place) = site.store().and_then(Store::place) else { return false };
-        let what = What::Route(Arc::clone(site), Box::new(query), place);
-        self.questions.send(Question { what, ticket, id, mailbox: Arc::clone(mailbox) }).is_ok()
+    ) {
+        let (what, mailbox) = (What::Route(Box::new(question)), Arc::clone(mailbox));
+        // The thread ends after the last worker.
+        let _ = self.questions.send(Question { what, ticket, id, mailbox });
     }
 }
 
@@ -97,11 +110,13 @@ impl Question {
                 let addresses = resolver.addresses(&host).await;
                 Order::Resolved { id, answer: Resolved { ticket, addresses } }
             }
-            What::Route(site, query, place) => {
+            What::Route(question) => {
+                let RouteQuestion { site, query, form, found, place } = *question;
                 let Some(store) = site.store() else { return };
                 let told = store.ask(&query, &resolver).await;
                 drop(place);
-                Order::Routed { id, answer: Routed { ticket, routing: site.follow(told) } }
+                let routing = site.follow(form, found, told);
+                Order::Routed { id, answer: Routed { ticket, routing } }
             }
         };
         mailbox.post(order);

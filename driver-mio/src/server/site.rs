@@ -2,7 +2,7 @@
 //!
 //! A [`Site`] is loaded whole or not at all, before anything is bound, and `gatepost check` loads
 //! it as `gatepost run` does. It is immutable and shared by all workers. Certificates are
-//! `tls/server.rs`'s, trust in backends `tls/client.rs`'s.
+//! `tls/server.rs`'s, trust in backends `tls/client.rs`'s, the way to a destination `plans.rs`'s.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,13 +10,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gatepost_core::Routing;
 use gatepost_core::config::{
-    self, Config, Destination, Listener, MappingSource, Normalize, Protocol, TlsMode, TlsVersion,
+    self, Config, Destination, Listener, Normalize, Protocol, TlsMode, TlsVersion,
 };
-use gatepost_core::route::Finding;
-use gatepost_core::route::table::FileMap;
-use gatepost_core::{Route, Routing};
+use gatepost_core::route::plan::{self, Plan};
 
+use crate::server::plans;
 use crate::store::{Store, Told};
 use crate::tls::{
     Certificate, CertificateSource, ClientConfig, ClientPolicy, MinVersion, ServerConfig,
@@ -27,7 +27,12 @@ use crate::tls::{
 pub struct Site {
     pub(crate) listeners: Vec<ServedListener>,
     backends: HashMap<(String, Protocol), BackendTls>,
-    routes: Routes,
+    /// Where accounts live, in each form of names that a listener uses.
+    plans: Vec<(Normalize, Plan)>,
+    /// Who is asked for accounts in place of a map.
+    store: Option<Store>,
+    /// In the map.
+    accounts: usize,
     pub(crate) server: config::Server,
 }
 
@@ -42,16 +47,6 @@ pub(crate) struct ServedListener {
 pub(crate) struct BackendTls {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) name: ServerName<'static>,
-}
-
-/// Where accounts live.
-struct Routes {
-    /// The map in each form of identifiers that a listener uses.
-    maps: Vec<(Normalize, FileMap)>,
-    destinations: Vec<Arc<Destination>>,
-    default: Arc<Destination>,
-    /// Who is asked for accounts in place of a map.
-    store: Option<Store>,
 }
 
 /// Something a configuration refers to is not as it should be.
@@ -76,60 +71,44 @@ impl Site {
         let certificates = load_certificates(config, &mut faults);
         let listeners = load_listeners(config, &certificates, &mut faults);
         let backends = load_backends(config, &mut faults);
-        let maps = load_maps(config, &mut faults);
-        let store = open_store(config, &mut faults);
+        let (plans, accounts) = plans::load(config).unwrap_or_else(|fault| {
+            faults.push(fault);
+            Default::default()
+        });
+        let store = Store::open(config).unwrap_or_else(|(place, what)| {
+            faults.push(SiteFault { place: place.to_owned(), what });
+            None
+        });
         if !faults.is_empty() {
             return Err(faults);
         }
-        let routes = Routes {
-            maps,
-            destinations: config.destinations.clone(),
-            default: Arc::clone(&config.routing.default_destination),
-            store,
-        };
-        Ok(Self { listeners, backends, routes, server: config.server.clone() })
+        Ok(Self { listeners, backends, plans, accounts, store, server: config.server.clone() })
     }
 
     /// Accounts in the map.
     pub fn accounts(&self) -> usize {
-        self.routes.maps.first().map_or(0, |(_, map)| map.len())
+        self.accounts
+    }
+
+    /// Where accounts live whose names are in this form.
+    pub(crate) fn plan(&self, form: Normalize) -> Option<&Plan> {
+        self.plans.iter().find(|(known, _)| *known == form).map(|(_, plan)| plan)
     }
 
     /// The route store, where one is configured.
     pub fn store(&self) -> Option<&Store> {
-        self.routes.store.as_ref()
+        self.store.as_ref()
     }
 
-    /// What becomes of the login of an account, its name being in this form; nothing: the store
-    /// must be asked.
-    pub(crate) fn route(&self, identifier: Option<&[u8]>, form: Normalize) -> Option<Routing> {
-        let routes = &self.routes;
-        if let Some(store) = &routes.store {
-            return store.known(identifier).map(|finding| self.found(finding));
-        }
-        let map = routes.maps.iter().find(|(known, _)| *known == form);
-        let found = identifier.zip(map).and_then(|(name, (_, map))| map.find(name));
-        let destination = found.and_then(|position| routes.destinations.get(position));
-        Some(self.found(match destination {
-            Some(destination) => Finding::Found(Arc::clone(destination)),
-            None => Finding::NotFound,
-        }))
-    }
-
-    /// What follows from a store's answer.
-    pub(crate) fn follow(&self, told: Told) -> Routing {
+    /// Goes on with what a store said, for a name in this form.
+    pub(crate) fn follow(&self, form: Normalize, found: plan::Pending, told: Told) -> Routing {
         match told {
-            Told::Finding(finding) => self.found(finding),
-            Told::Routing(routing) => routing,
-        }
-    }
-
-    /// Whom the tables do not know goes to the default destination.
-    fn found(&self, finding: Finding) -> Routing {
-        match finding {
-            Finding::Found(destination) => Routing::Found(Route::to(destination)),
-            Finding::NotFound => Routing::Found(Route::to(Arc::clone(&self.routes.default))),
-            Finding::Unavailable => Routing::Unavailable,
+            Told::Finding(finding) => match self.plan(form) {
+                Some(plan) => plan.conclude(found, finding, &mut |_| {}),
+                // Every listener's form has its plan.
+                None => Routing::Unavailable,
+            },
+            Told::Routing(routing) => found.adopt(routing),
         }
     }
 
@@ -281,42 +260,4 @@ fn load_backend(
     let name = server_name(name).map_err(|error| error.to_string())?;
     let config = client_config(&policy).map_err(|error| error.to_string())?;
     Ok(BackendTls { config, name })
-}
-
-fn load_maps(config: &Config, faults: &mut Vec<SiteFault>) -> Vec<(Normalize, FileMap)> {
-    let MappingSource::File { path } = &config.mapping.source else { return Vec::new() };
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) => {
-            faults.push(map_fault(path, &format_args!("cannot be read: {error}")));
-            return Vec::new();
-        }
-    };
-    let names: Vec<&str> = config.destinations.iter().map(|it| it.name.as_str()).collect();
-    let mut maps: Vec<(Normalize, FileMap)> = Vec::new();
-    for listener in &config.listeners {
-        let form = listener.normalize;
-        if maps.iter().any(|(known, _)| *known == form) {
-            continue;
-        }
-        match FileMap::parse(&text, &names, form) {
-            Ok(map) => maps.push((form, map)),
-            Err(fault) => {
-                faults.push(map_fault(path, &fault));
-                break;
-            }
-        }
-    }
-    maps
-}
-
-fn open_store(config: &Config, faults: &mut Vec<SiteFault>) -> Option<Store> {
-    Store::open(config).unwrap_or_else(|(place, what)| {
-        faults.push(SiteFault { place: place.to_owned(), what });
-        None
-    })
-}
-
-fn map_fault(path: &str, what: &dyn fmt::Display) -> SiteFault {
-    SiteFault { place: "mapping.file.path".to_owned(), what: format!("{path}: {what}") }
 }

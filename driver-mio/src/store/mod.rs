@@ -3,10 +3,10 @@
 //! There are two kinds. A [`directory`](self) (Redis, a database) knows names: its answers are
 //! kept, and workers read what is kept themselves. A judge (a server in nginx's auth_http form)
 //! sees the credentials: nothing it says is kept, or told to another login. Both are asked on the
-//! control thread, and within `lookup_timeout`.
+//! control thread, and give up within `lookup_timeout`.
 //!
-//! Not here: the file map and the default destination, see `../server/site.rs`; what becomes of a
-//! login that nobody could be asked for, which the site decides too.
+//! Not here: steps, the file map and the default destination, nor what becomes of a login that
+//! nobody could be asked for: that is the core's `route/plan.rs`.
 //! Invariants: a store that hangs delays those who wait for it and nobody else; so many may wait
 //! and no more ([`QUESTIONS_MAX`]); "not there" and "could not be asked" are different answers.
 //! Read next: `directory`, `judge`.
@@ -19,6 +19,7 @@ mod sql;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gatepost_core::config::{Config, MappingSource};
 use gatepost_core::route::Finding;
@@ -90,7 +91,7 @@ impl Store {
     /// The store of a configuration, if it names one. Nothing is connected to before somebody
     /// asks.
     pub(crate) fn open(config: &Config) -> Result<Option<Self>, OpenFault> {
-        let timeout = config.mapping.lookup_timeout;
+        let timeout = patience(config.mapping.lookup_timeout);
         let directory = |table| {
             let destinations = config.destinations.clone();
             Kind::Directory(Box::new(Directory::new(table, destinations, config.mapping.keeping)))
@@ -125,6 +126,14 @@ impl Store {
     /// A place among those who may ask; none: too many wait already.
     pub(crate) fn place(&self) -> Option<Place> {
         Arc::clone(&self.questions).try_acquire_owned().ok()
+    }
+
+    /// What there is to say where nobody can be asked.
+    pub(crate) fn silent(&self) -> Told {
+        match &self.kind {
+            Kind::Directory(_) => Told::Finding(Finding::Unavailable),
+            Kind::Judge(_) => Told::Routing(Routing::Unavailable),
+        }
     }
 
     /// Asks. Who asks for an account that is being asked for gets that very answer.
@@ -192,6 +201,12 @@ impl Store {
             Kind::Judge(_) => 0,
         }
     }
+}
+
+/// How long a store is waited for. The rest of `lookup_timeout` is for the way there and back, so
+/// that a session hears of an outage, with what the configuration says of it, before it gives up.
+fn patience(lookup_timeout: Duration) -> Duration {
+    lookup_timeout * 7 / 8
 }
 
 impl fmt::Debug for Store {

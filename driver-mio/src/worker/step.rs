@@ -11,13 +11,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use gatepost_core::config::{Destination, Protocol};
+use gatepost_core::route::plan::{self, Progress};
 use gatepost_core::{
     Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Query, Refusal, Routing, Step,
     Target, Ticket, TlsFacts, TlsRole,
 };
 
+use crate::control::RouteQuestion;
 use crate::leg::{TlsFault, TlsUp, TlsVersion};
 use crate::log_line;
+use crate::store::Told;
 use crate::worker::Resources;
 use crate::worker::connection::Body;
 use crate::worker::dial::Dial;
@@ -179,22 +182,46 @@ fn start_tls(
 /// Answers at once what can be: by the map, or by what a store said a while ago.
 fn route(ticket: Ticket, query: Query, body: &Body, resources: &Resources) -> Pending {
     let shared = &resources.shared;
-    let account = query.identifier.as_deref();
-    let known = match &shared.rig.lookup {
-        Some(lookup) => Some(lookup(account)),
-        None => shared.site.route(account, body.record.listener.normalize),
-    };
-    let routing = match known {
-        Some(routing) => routing,
-        None => {
-            let (control, mailbox) = (&shared.control, &resources.mailbox);
-            if control.route(&shared.site, query, ticket, body.id, mailbox) {
-                return Pending::Routing(ticket);
-            }
-            Routing::Unavailable
-        }
+    if let Some(lookup) = &shared.rig.lookup {
+        let routing = lookup(query.identifier.as_deref());
+        return Pending::Ready(ticket, Answer::Routed(routing));
+    }
+    let listener = &body.record.listener;
+    let plan = shared.site.plan(listener.normalize);
+    let routing = match plan.map(|plan| plan.route(&query, listener, &mut |_| {})) {
+        Some(Progress::Decided(routing)) => routing,
+        Some(Progress::Ask(found)) => return ask(ticket, query, found, body, resources),
+        // Every listener's form has its plan.
+        None => Routing::Unavailable,
     };
     Pending::Ready(ticket, Answer::Routed(routing))
+}
+
+/// Asks the store, if it did not say a while ago.
+fn ask(
+    ticket: Ticket,
+    query: Query,
+    found: plan::Pending,
+    body: &Body,
+    resources: &Resources,
+) -> Pending {
+    let shared = &resources.shared;
+    let form = body.record.listener.normalize;
+    let Some(store) = shared.site.store() else {
+        debug_assert!(false, "a plan asks where there is a store");
+        return Pending::Ready(ticket, Answer::Routed(Routing::Unavailable));
+    };
+    let told = if let Some(finding) = store.known(query.identifier.as_deref()) {
+        Told::Finding(finding)
+    } else if let Some(place) = store.place() {
+        let site = Arc::clone(&shared.site);
+        let question = RouteQuestion { site, query, form, found, place };
+        shared.control.route(question, ticket, body.id, &resources.mailbox);
+        return Pending::Routing(ticket);
+    } else {
+        store.silent()
+    };
+    Pending::Ready(ticket, Answer::Routed(shared.site.follow(form, found, told)))
 }
 
 fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &mut Resources) -> Pending {

@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod reference;
 mod resolved;
+mod steps;
 mod stores;
 
 use alloc::{
