@@ -64,6 +64,14 @@ impl Mechanism {
             .find(|mechanism| name.eq_ignore_ascii_case(mechanism.name().as_bytes()))
     }
 
+    /// Whether the backend proves itself in the exchange as well.
+    pub const fn proves_both(self) -> bool {
+        match self {
+            Self::Plain | Self::Login | Self::OAuthBearer | Self::XOAuth2 => false,
+            Self::ScramSha256 | Self::ScramSha1 => true,
+        }
+    }
+
     /// Whether whoever reads the exchange can log in with what it saw.
     pub const fn is_cleartext(self) -> bool {
         match self {

@@ -11,9 +11,11 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod explain;
 mod leg;
 mod listen;
 mod log_line;
+mod map_file;
 mod pipe;
 mod relay;
 mod rig;
@@ -23,7 +25,9 @@ mod timer;
 mod tls;
 mod worker;
 
+pub use explain::{NoListener, Question, explain};
 pub use log_line::json_line;
+pub use map_file::{MapChangeFault, change_map};
 pub use rig::{Lookup, Resolve, Rig};
 pub use server::site::{Site, SiteFault};
 pub use server::{Held, Remote, Server, StartFault};

@@ -52,6 +52,11 @@ impl Protocol {
         self.name_of()
     }
 
+    /// The protocol of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, protocol)| *protocol)
+    }
+
     /// Whether a client logs in through it; the others are carried from the first byte.
     pub fn bears_credentials(self) -> bool {
         match self {

@@ -5,7 +5,8 @@
 //!
 //! Invariants: nothing is asked for credentials that hold what no lookup may carry. What a route
 //! logs in with in the client's place is a name and a password: an exchange cannot go on under
-//! another name, and a client that began none could not answer a challenge.
+//! another name, a client that began none could not answer a challenge, and one that wants proof
+//! of the backend gets it from its own exchange alone.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -73,7 +74,7 @@ impl Session {
         let Inquiry { login, claimed, key } = inquiry;
         match routing {
             Routing::Found(Route { login: Some(other), .. })
-                if !matches!(other.proof, Proof::Password(_)) =>
+                if !matches!(other.proof, Proof::Password(_)) || login.mechanism.proves_both() =>
             {
                 self.refuse(&login, Refusal::Configuration, None, now, out);
             }

@@ -109,7 +109,7 @@ impl Session {
             frontend: Frontend::new(Arc::clone(&listener)),
             listener,
             peer,
-            id: SessionId(seed.0),
+            id: seed.into(),
             started: now,
             last_ticket: 0,
             outstanding: None,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use gatepost_core::config::{HttpServer, HttpStore};
 use gatepost_core::route::auth_http::{self, Acceptance, AnswerFault, HEAD_MAX, Verdict};
 use gatepost_core::secret::Secret;
-use gatepost_core::{Query, Route, Routing};
+use gatepost_core::{Denial, Query, Route, Routing};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -69,7 +69,6 @@ impl Judge {
 
     /// What is to become of a login.
     pub(super) async fn ask(&self, query: &Query, resolver: &Resolver) -> Routing {
-        // The session has told its client by then, and nobody waits for the answer.
         let asked = timeout(self.timeout, self.ask_until_judged(query, resolver)).await;
         asked.ok().flatten().unwrap_or(Routing::Unavailable)
     }
@@ -109,7 +108,10 @@ impl Judge {
                 }
             };
             server.rest.end();
-            let request = auth_http::request(query, &self.store, &server.at);
+            let Some(request) = auth_http::request(query, &self.store, &server.at) else {
+                let denial = Denial::with_text("This mechanism is not available here.");
+                return Some((server, Verdict::Denied(denial)));
+            };
             let verdict = async {
                 let received = exchange(&mut stream, &request).await?;
                 let head = auth_http::whole_head(&received).unwrap_or_default();

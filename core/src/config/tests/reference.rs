@@ -9,6 +9,7 @@ use alloc::{
 
 use super::{config, faults, parse, warnings};
 use crate::config::keys::{KEYS, Standing};
+use crate::route::table::FileMap;
 
 const REFERENCE: &str = include_str!("../../../../config-examples/reference.toml");
 const MINIMAL: &str = include_str!("../../../../config-examples/minimal.toml");
@@ -16,6 +17,8 @@ const TWO_BACKENDS: &str = include_str!("../../../../config-examples/two-backend
 const AUTH_HTTP: &str = include_str!("../../../../config-examples/auth-http.toml");
 const SQL: &str = include_str!("../../../../config-examples/sql.toml");
 const TWO_BACKENDS_MAP: &str = include_str!("../../../../config-examples/two-backends.map");
+const BY_STEPS: &str = include_str!("../../../../config-examples/migration-by-steps.toml");
+const BY_STEPS_MAP: &str = include_str!("../../../../config-examples/migration-by-steps.map");
 
 /// Keys without which the reference would not load, so that it cannot show a default.
 const REQUIRED: [&str; 11] = [
@@ -122,7 +125,7 @@ fn activated(entry: &Entry, value: Option<&str>) -> String {
 
 #[test]
 fn the_examples_load() {
-    for text in [REFERENCE, MINIMAL, TWO_BACKENDS, AUTH_HTTP, SQL] {
+    for text in [REFERENCE, MINIMAL, TWO_BACKENDS, AUTH_HTTP, SQL, BY_STEPS] {
         assert_eq!(warnings(text), [""; 0]);
     }
     assert_eq!(config(MINIMAL).listeners.len(), 2);
@@ -130,17 +133,13 @@ fn the_examples_load() {
 }
 
 #[test]
-fn the_map_file_names_the_destinations_of_its_configuration() {
-    let config = config(TWO_BACKENDS);
-    let lines: Vec<&str> = TWO_BACKENDS_MAP
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect();
-    assert!(!lines.is_empty());
-    for line in lines {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [_, destination] = words[..] else { panic!("{line}") };
-        assert!(config.destination(destination).is_some(), "{line}");
+fn a_map_file_loads_with_its_configuration() {
+    for (text, map) in [(TWO_BACKENDS, TWO_BACKENDS_MAP), (BY_STEPS, BY_STEPS_MAP)] {
+        let config = config(text);
+        let names: Vec<&str> = config.destinations.iter().map(|it| it.name.as_str()).collect();
+        let form = config.listeners[0].normalize;
+        let map = FileMap::parse(map.as_bytes(), &names, form).unwrap();
+        assert!(!map.is_empty());
     }
 }
 

@@ -25,10 +25,15 @@ const OPENSSL_NAMES: [(&str, &str); 6] = [
     ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"),
 ];
 
-/// The request that asks a server about a login.
-pub fn request(query: &Query, store: &HttpStore, server: &HttpServer) -> Secret {
+/// The request that asks a server about a login. None: the login brings nothing to judge it by, as
+/// SCRAM's does not. Servers were never asked about an empty password and a name alone, and some
+/// take that for proof.
+pub fn request(query: &Query, store: &HttpStore, server: &HttpServer) -> Option<Secret> {
     let user = query.login.user().unwrap_or_default();
     let pass = password(&query.login.proof);
+    if pass.is_empty() {
+        return None;
+    }
     let authzid = authzid(&query.login.proof);
     let sni = query.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).unwrap_or_default();
     let given = user.len() + pass.len() + authzid.len() + sni.len();
@@ -71,7 +76,7 @@ pub fn request(query: &Query, store: &HttpStore, server: &HttpServer) -> Secret 
     }
     lines.text.extend_from_slice(b"\r\n");
     debug_assert_eq!(lines.text.capacity(), capacity, "the buffer did not grow");
-    Secret::new(lines.text)
+    Some(Secret::new(lines.text))
 }
 
 struct Lines {

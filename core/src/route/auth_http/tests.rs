@@ -43,7 +43,7 @@ fn query(login: Login, protocol: Protocol) -> Query {
 fn asked(query: &Query, encode: Encode) -> String {
     let store = store(encode);
     let server: &HttpServer = &store.servers[0];
-    let request = request(query, &store, server);
+    let request = request(query, &store, server).expect("there is something to judge");
     String::from_utf8_lossy(request.expose()).into_owned()
 }
 
@@ -78,7 +78,7 @@ fn bytes_that_are_no_ascii_are_escaped_where_that_is_asked_for() {
     let asked = asked(&query, Encode::All);
     assert!(asked.contains("Auth-User: b%F8\r\nAuth-Pass: p%7F%FF\r\n"), "{asked}");
     let store = store(Encode::Nginx);
-    let raw = request(&query, &store, &store.servers[0]);
+    let raw = request(&query, &store, &store.servers[0]).expect("there is something to judge");
     let line = b"Auth-Pass: p\x7f\xff\r\n";
     assert!(raw.expose().windows(line.len()).any(|window| window == line));
 }
@@ -141,6 +141,24 @@ fn a_token_is_told_as_a_password_is() {
             format!("Auth-Method: {method}\r\nAuth-User: a@b\r\nAuth-Pass: tok.en\r\nAuth-Prot");
         assert!(asked.contains(&lines), "{asked}");
     }
+}
+
+#[test]
+fn nobody_is_judged_by_a_name_alone() {
+    let store = store(Encode::Nginx);
+    for (mechanism, message) in [
+        (Mechanism::ScramSha256, &b"n,,n=alice,r=abc"[..]),
+        (Mechanism::XOAuth2, b"user=alice\x01\x01"),
+        (Mechanism::OAuthBearer, b"n,a=alice,\x01auth=Bearer \x01\x01"),
+        (Mechanism::OAuthBearer, b"n,a=alice,\x01auth=Basic abc\x01\x01"),
+    ] {
+        let initial = Secret::from(message);
+        let proof = Proof::Exchange { initial, user: Some(b"alice".to_vec()) };
+        let query = query(Login { mechanism, proof }, Protocol::Imap);
+        assert_eq!(request(&query, &store, &store.servers[0]), None, "{mechanism:?}");
+    }
+    let query = query(with_password(b"alice", b""), Protocol::Imap);
+    assert_eq!(request(&query, &store, &store.servers[0]), None);
 }
 
 fn answered(head: &[u8]) -> Result<Verdict, AnswerFault> {
