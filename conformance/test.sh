@@ -20,6 +20,11 @@ needed=(
     curl:/usr/bin/curl
     python3:/usr/bin/python3
     openssl:/usr/bin/openssl
+    redis-server:/usr/bin/redis-server
+    postgresql:/usr/bin/pg_createcluster
+    mariadb-server:/usr/sbin/mariadbd
+    nginx:/usr/sbin/nginx
+    libnginx-mod-mail:/usr/lib/nginx/modules/ngx_mail_module.so
 )
 missing=()
 for entry in "${needed[@]}"; do

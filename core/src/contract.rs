@@ -196,6 +196,7 @@ pub struct Seed(pub u64);
 pub struct SessionId(pub(crate) u64);
 
 impl From<Seed> for SessionId {
+    /// The name of the session that was accepted with this seed.
     fn from(seed: Seed) -> Self {
         Self(seed.0)
     }

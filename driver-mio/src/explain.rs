@@ -103,15 +103,27 @@ fn search(
     let progress = plan.route(&query, listener, &mut |clue| lines.push(told(&clue, config)));
     match progress {
         Progress::Decided(routing) => tell_end(&routing, listener.protocol, lines),
-        Progress::Ask(_) => {
-            let default = &config.routing.default_destination.name;
-            lines.push(format!("  where it is not known: the default destination {default}"));
-            lines.push(match config.mapping.on_error {
-                OnError::Unavailable => "  where it cannot be asked: unavailable".to_owned(),
-                OnError::Default => format!("  where it cannot be asked: {default}"),
-            });
-        }
+        Progress::Ask(_) => tell_store(config, lines),
     }
+}
+
+/// What may come of asking the store.
+fn tell_store(config: &Config, lines: &mut Vec<String>) {
+    let silent = "  where it cannot be asked: unavailable".to_owned();
+    if let MappingSource::Http(store) = &config.mapping.source {
+        let destination = &store.destination.name;
+        lines.push(format!(
+            "  it judges the login, and names an address; the rest is as destination {destination}"
+        ));
+        lines.push(silent);
+        return;
+    }
+    let default = &config.routing.default_destination.name;
+    lines.push(format!("  where it is not known: the default destination {default}"));
+    lines.push(match config.mapping.on_error {
+        OnError::Unavailable => silent,
+        OnError::Default => format!("  where it cannot be asked: {default}"),
+    });
 }
 
 fn told(clue: &Clue<'_>, config: &Config) -> String {
@@ -145,7 +157,10 @@ fn told(clue: &Clue<'_>, config: &Config) -> String {
 fn map_of(config: &Config) -> &str {
     match &config.mapping.source {
         MappingSource::File { path } => path,
-        MappingSource::None => "",
+        MappingSource::None
+        | MappingSource::Http(_)
+        | MappingSource::Redis(_)
+        | MappingSource::Sql(_) => "",
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`Server::start`] binds everything a configuration names, and serves until it is drained or
 //! stopped. One worker thread a core does all the work on connections, edge-triggered; what is slow
-//! (names to resolve) runs on one control thread. No protocol is known here: see `gatepost_core`.
+//! (names to resolve, route stores) runs on one control thread. No protocol is known here: see
+//! `gatepost_core`.
 //!
 //! Read `server/mod.rs` for how it begins and ends, `worker/mod.rs` for the event loop,
 //! `worker/dialogue.rs` for the contract carried out, `relay.rs` for the data plane, and
@@ -19,6 +20,7 @@ mod pipe;
 mod relay;
 mod rig;
 mod server;
+mod store;
 mod timer;
 mod tls;
 mod worker;
@@ -29,3 +31,4 @@ pub use map_file::{MapChangeFault, change_map};
 pub use rig::{Lookup, Resolve, Rig};
 pub use server::site::{Site, SiteFault};
 pub use server::{Held, Remote, Server, StartFault};
+pub use store::{Store, WriteFault};

@@ -5,8 +5,9 @@
 //! dropped: by process id, never by name. Dovecot runs without privileges even when the tests are
 //! run by root, Postfix drops them itself and needs root for it; the proxy runs as whoever runs the
 //! tests. The rig starts, waits and reads logs; it judges nothing, and it knows no test. Start with
-//! [`Dovecot::start`], [`Postfix::start`] and [`Proxy::start`]; [`imap`], [`pop3`], [`managesieve`]
-//! and [`smtp`] are the clients for what no packaged mail client can be told to do.
+//! [`Dovecot::start`], [`Postfix::start`], [`StoreServer::start`] and [`Proxy::start`]; [`imap`],
+//! [`pop3`], [`managesieve`] and [`smtp`] are the clients for what no packaged mail client can be
+//! told to do.
 
 use std::{fmt, path::PathBuf};
 
@@ -15,19 +16,23 @@ pub mod connection;
 pub mod dovecot;
 pub mod imap;
 pub mod managesieve;
+pub mod nginx;
 pub mod pop3;
 pub mod postfix;
 pub mod process;
 pub mod programs;
 pub mod proxy;
 pub mod smtp;
+pub mod stores;
 
 pub use certificate::Authority;
 pub use dovecot::{Account, Dovecot, Services};
+pub use nginx::Nginx;
 pub use postfix::{Ports, Postfix};
 pub use process::{Daemon, free_port, raise_open_files};
 pub use programs::{Program, require};
 pub use proxy::Proxy;
+pub use stores::StoreServer;
 
 /// How a connection is protected, on either side of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

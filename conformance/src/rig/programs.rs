@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::geteuid;
 
-use crate::rig::proxy;
+use crate::rig::{nginx, proxy, stores};
 
 /// Makes a missing program a failure.
 const REQUIRE_VARIABLE: &str = "GATEPOST_REQUIRE_SERVERS";
@@ -51,6 +51,14 @@ pub enum Program {
     Swaks,
     /// Debian's python3; its standard library is enough.
     Python,
+    /// Debian's redis-server.
+    Redis,
+    /// Debian's postgresql.
+    PostgreSql,
+    /// Debian's mariadb-server.
+    MariaDb,
+    /// Debian's nginx with libnginx-mod-mail.
+    NginxMail,
     /// The `gatepost` program itself, built by `cargo build`.
     Gatepost,
 }
@@ -71,6 +79,15 @@ impl Program {
             Self::Curl => missing("curl", "curl"),
             Self::Swaks => missing("swaks", "swaks"),
             Self::Python => missing("python3", "python3"),
+            Self::Redis => missing("redis-server", "redis-server"),
+            Self::PostgreSql => stores::postgresql_folder()
+                .is_err()
+                .then(|| "initdb is not installed (Debian package postgresql)".to_owned()),
+            Self::MariaDb => missing("mariadbd", "mariadb-server"),
+            Self::NginxMail => missing("nginx", "nginx").or_else(|| {
+                let is_there = Path::new(nginx::MAIL_MODULE).exists();
+                (!is_there).then(|| "nginx has no mail module (libnginx-mod-mail)".to_owned())
+            }),
             Self::Gatepost => proxy::program().err().map(|error| error.to_string()),
         }
     }

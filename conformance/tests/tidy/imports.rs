@@ -32,6 +32,10 @@ const TLS: [&str; 5] =
     ["rustls", "webpki", "rustls_native_certs", "rustls_pki_types", "tokio_rustls"];
 /// Modules of driver-mio where they may be named.
 const TLS_MODULES: [&str; 2] = ["leg", "tls"];
+/// Crates that speak to route stores.
+const STORES: [&str; 2] = ["redis", "sqlx"];
+/// The module of driver-mio where they may be named.
+const STORE_MODULE: &str = "store";
 
 pub(crate) fn check(source: &Source) -> Vec<Finding> {
     let names = names(source);
@@ -71,6 +75,8 @@ fn forbidden(source: &Source, path: &[String]) -> Option<&'static str> {
                 Some("drivers do not know each other")
             } else if TLS.contains(&head) && !may_encrypt {
                 Some("TLS is named in leg and tls only")
+            } else if STORES.contains(&head) && module.first() != Some(&STORE_MODULE) {
+                Some("stores are named in store only")
             } else {
                 None
             }
@@ -298,5 +304,14 @@ mod tests {
         good("driver-mio/src/tls.rs", "use rustls::ServerConfig;");
         good("driver-tokio/src/lib.rs", "use tokio_rustls::TlsAcceptor;");
         good("conformance/src/backend/tls.rs", "use rustls::ServerConfig;");
+    }
+
+    #[test]
+    fn stores_have_their_place() {
+        bad("driver-mio/src/worker/step.rs", "use sqlx::PgPool;", "store only");
+        bad("driver-mio/src/control/mod.rs", "fn a() { redis::cmd(\"GET\") }", "store only");
+        bad("driver-mio/src/store/judge.rs", "use tokio_rustls::TlsConnector;", "leg and tls");
+        good("driver-mio/src/store/redis.rs", "use redis::Client;\nfn a() { redis::cmd(b) }");
+        good("driver-mio/src/store/sql.rs", "fn a() { sqlx::query(b) }");
     }
 }

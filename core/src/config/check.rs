@@ -7,7 +7,7 @@
 use alloc::{format, string::ToString, sync::Arc, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::routing::{PASS_THROUGH, Routing};
+use super::routing::{Mapping, MappingSource, PASS_THROUGH, Routing};
 use super::{destination::Destination, listener::Listener, own::accepts, reader::Section};
 
 /// No two listeners may take the same address and port. 0.0.0.0 and :: are different ones.
@@ -59,6 +59,21 @@ pub(super) fn default_speaks(root: &Section<'_>, listeners: &[Arc<Listener>], ro
             let protocol = listener.protocol.name();
             let problem = format!("the default destination \"{}\" lacks {protocol}", default.name);
             let remedy = format!("add [destination.{}.protocol.{protocol}]", default.name);
+            root.fault(&["listener", &listener.name, "protocol"], problem, &remedy);
+        }
+    }
+}
+
+/// So must the one whose ports lend their TLS to the addresses that an HTTP server answers.
+pub(super) fn http_speaks(root: &Section<'_>, listeners: &[Arc<Listener>], mapping: &Mapping) {
+    let MappingSource::Http(store) = &mapping.source else { return };
+    let lent = &store.destination;
+    for listener in listeners.iter().filter(|listener| listener.protocol.bears_credentials()) {
+        if lent.endpoint(listener.protocol).is_none() {
+            let protocol = listener.protocol.name();
+            let problem =
+                format!("the destination \"{}\" of mapping.http lacks {protocol}", lent.name);
+            let remedy = format!("add [destination.{}.protocol.{protocol}]", lent.name);
             root.fault(&["listener", &listener.name, "protocol"], problem, &remedy);
         }
     }

@@ -23,7 +23,9 @@ mod reader;
 mod routing;
 mod server;
 mod spelling;
+mod statement;
 mod step;
+mod store;
 mod tls;
 
 #[cfg(test)]
@@ -43,6 +45,8 @@ pub use self::{
     own::accepts,
     routing::{Mapping, MappingSource, OnError, Routing},
     server::Server,
+    statement::Dialect,
+    store::{Encode, HttpServer, HttpStore, RedisStore, SqlStore},
     tls::{Certificate, TlsProtocols},
 };
 
@@ -131,7 +135,9 @@ fn read(root: &Section<'_>) -> Option<Config> {
     if root.section("destination").entries().is_empty() {
         root.fault(&["destination"], "there is none", "add a table such as [destination.main]");
     }
-    let mapping = routing::read_mapping(&root.section("mapping"), &destinations, &listeners);
+    let lookup_timeout = inherited.lookup.timeout;
+    let table = root.section("mapping");
+    let mapping = routing::read_mapping(&table, lookup_timeout, &destinations, &listeners);
     let routing = routing::read_routing(root, &destinations);
     check::distinct_binds(root, &listeners);
     check::no_loops(root, &listeners, &destinations);
@@ -139,6 +145,7 @@ fn read(root: &Section<'_>) -> Option<Config> {
     if let Some(routing) = &routing {
         check::default_speaks(root, &listeners, routing);
     }
+    check::http_speaks(root, &listeners, &mapping);
     let routing = routing?;
     Some(Config { server, certificates, tls, listeners, destinations, routing, mapping })
 }

@@ -13,7 +13,9 @@ use super::{
     reader::{Section, Value},
     spelling::nearest,
     step,
+    store::{self, HttpStore, RedisStore, SqlStore},
 };
+use crate::route::cache::Keeping;
 use crate::route::step::Step;
 
 /// Where accounts go that no table knows.
@@ -30,6 +32,10 @@ pub struct Mapping {
     pub steps: Vec<Arc<Step>>,
     /// The table.
     pub source: MappingSource,
+    /// How long its answers are kept, and how many; a file's and HTTP's never are.
+    pub keeping: Keeping,
+    /// How long it may take to answer.
+    pub lookup_timeout: Duration,
     /// What becomes of a login when the table cannot be asked.
     pub on_error: OnError,
 }
@@ -58,6 +64,12 @@ pub enum MappingSource {
         /// Its path.
         path: String,
     },
+    /// A server that judges every login, so that no answer of its is kept.
+    Http(HttpStore),
+    /// A Redis server.
+    Redis(RedisStore),
+    /// A database.
+    Sql(SqlStore),
 }
 
 /// What the two tables say of user names and stores in general.
@@ -75,11 +87,14 @@ pub(super) struct Lookup {
 #[derive(Clone, Copy, PartialEq)]
 enum SourceKind {
     File,
+    Http,
+    Redis,
+    Sql,
 }
 
 impl Choice for SourceKind {
-    const NAMES: &'static [(&'static str, Self)] = &[("file", Self::File)];
-    const NOT_BUILT: &'static [&'static str] = &["http", "redis", "sql"];
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("file", Self::File), ("http", Self::Http), ("redis", Self::Redis), ("sql", Self::Sql)];
 }
 
 /// The key that names the destination of SMTP and LMTP.
@@ -122,31 +137,48 @@ fn separator(value: &Value<'_>) -> Option<char> {
     }
 }
 
+/// Reads every table of a source, asked or not, so that its faults are reported.
 pub(super) fn read_mapping(
     mapping: &Section<'_>,
+    lookup_timeout: Duration,
     destinations: &[Arc<Destination>],
     listeners: &[Arc<Listener>],
 ) -> Mapping {
     let steps = step::read(mapping, destinations, listeners);
     let on_error = mapping.or("on_error", OnError::Unavailable, |value| value.choice());
-    let file = mapping.section("file");
-    let source = match mapping.optional("source", |value| value.choice::<SourceKind>()) {
-        Some(SourceKind::File) => {
-            let hint = "name the map file in [mapping.file], or take source away";
-            let path = file.required("path", hint, Value::file).unwrap_or_default();
-            MappingSource::File { path }
+    let kind = mapping.optional("source", |value| value.choice::<SourceKind>());
+    if !mapping.holds("source") {
+        for (name, _) in SourceKind::NAMES.iter().filter(|(name, _)| mapping.holds(name)) {
+            let problem = "has no effect, since mapping.source does not name it";
+            let remedy = format!("add source = \"{name}\" to [mapping]");
+            mapping.fault(&[name], problem, &remedy);
         }
-        None => {
-            if mapping.holds("file") && !mapping.holds("source") {
-                let problem = "has no effect, since mapping.source does not name it";
-                mapping.fault(&["file"], problem, "add source = \"file\" to [mapping]");
-            }
-            // Read all the same, so that its faults are reported.
-            file.optional("path", Value::file);
-            MappingSource::None
-        }
+    }
+    let asked = |one: SourceKind| kind == Some(one);
+    let file = read_file(&mapping.section("file"), asked(SourceKind::File));
+    let http = mapping.section("http");
+    let http = store::read_http(&http, destinations, asked(SourceKind::Http));
+    let redis = store::read_redis(&mapping.section("redis"), asked(SourceKind::Redis));
+    let sql = store::read_sql(&mapping.section("sql"), asked(SourceKind::Sql));
+    let source = match kind {
+        None => None,
+        Some(SourceKind::File) => file.map(|path| MappingSource::File { path }),
+        Some(SourceKind::Http) => http.map(MappingSource::Http),
+        Some(SourceKind::Redis) => redis.map(MappingSource::Redis),
+        Some(SourceKind::Sql) => sql.map(MappingSource::Sql),
     };
-    Mapping { steps, source, on_error }
+    let keeping = store::read_keeping(mapping);
+    let source = source.unwrap_or(MappingSource::None);
+    Mapping { steps, source, keeping, lookup_timeout, on_error }
+}
+
+fn read_file(file: &Section<'_>, asked: bool) -> Option<String> {
+    let hint = "name the map file in [mapping.file], or take source away";
+    if asked {
+        file.required("path", hint, Value::file)
+    } else {
+        file.optional("path", Value::file)
+    }
 }
 
 /// Where SMTP and LMTP are carried to, if the file says so.

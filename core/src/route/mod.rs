@@ -7,8 +7,11 @@
 //! first, so that a domain is a domain when it is normalised.
 //!
 //! [`plan`] tries [`step`]s, a source and a default in order; [`table`] is the file map and
-//! [`edit`] changes its text. All are plain values that know no file and no store.
+//! [`edit`] changes its text; [`cache`] holds what other tables said, and [`auth_http`] has the
+//! words of servers that judge credentials. All are plain values that know no file and no store.
 
+pub mod auth_http;
+pub mod cache;
 pub mod claim;
 pub mod edit;
 mod normalize;

@@ -112,6 +112,9 @@ impl Plan {
             source: match config.mapping.source {
                 MappingSource::None => Source::None,
                 MappingSource::File { .. } => Source::Map(Arc::default()),
+                MappingSource::Http(_) | MappingSource::Redis(_) | MappingSource::Sql(_) => {
+                    Source::Elsewhere
+                }
             },
             destinations: config.destinations.clone(),
             default: Arc::clone(&config.routing.default_destination),

@@ -1,7 +1,8 @@
 //! The control thread: what would make a worker wait.
 //!
-//! Names are resolved here, on a single-threaded tokio runtime, and the answer goes into the
-//! worker's mailbox. A slow name server delays the sessions that wait for it and nobody else.
+//! Names are resolved and route stores asked here, on a single-threaded tokio runtime, and the
+//! answer goes into the worker's mailbox. A slow name server or store delays the sessions that wait
+//! for it and nobody else.
 
 mod resolve;
 
@@ -9,13 +10,17 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use gatepost_core::Ticket;
+use gatepost_core::config::Normalize;
+use gatepost_core::route::plan;
+use gatepost_core::{Query, Ticket};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use self::resolve::Resolver;
+pub(crate) use self::resolve::Resolver;
+use crate::server::site::Site;
+use crate::store::Place;
 use crate::worker::connection::ConnectionId;
-use crate::worker::mailbox::{Mailbox, Order, Resolved};
+use crate::worker::mailbox::{Mailbox, Order, Resolved, Routed};
 
 /// A way to the control thread, which ends when the last of them is gone.
 #[derive(Clone)]
@@ -23,30 +28,44 @@ pub(crate) struct Control {
     questions: UnboundedSender<Question>,
 }
 
-/// A session that waits for addresses. There is at most one for each session.
+/// What a session waits for: one thing at a time.
 struct Question {
-    host: String,
+    what: What,
     ticket: Ticket,
     id: ConnectionId,
     mailbox: Arc<Mailbox>,
 }
 
+enum What {
+    /// A host's addresses.
+    Addresses(String),
+    /// Where an account lives.
+    Route(Box<RouteQuestion>),
+}
+
+/// A login whose account the site's store is asked for.
+pub(crate) struct RouteQuestion {
+    pub(crate) site: Arc<Site>,
+    pub(crate) query: Query,
+    /// The form of its name.
+    pub(crate) form: Normalize,
+    /// What was found before.
+    pub(crate) found: plan::Pending,
+    /// Given back with the answer.
+    pub(crate) place: Place,
+}
+
 impl Control {
     /// Starts the thread.
     pub(crate) fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_time().build()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let (questions, mut asked) = unbounded_channel::<Question>();
         thread::Builder::new().name("control".to_owned()).spawn(move || {
             let tasks = tokio::task::LocalSet::new();
             let resolver = Resolver::shared();
             let serve = async move {
                 while let Some(question) = asked.recv().await {
-                    let resolver = resolver.clone();
-                    tokio::task::spawn_local(async move {
-                        let addresses = resolver.addresses(&question.host).await;
-                        let answer = Resolved { ticket: question.ticket, addresses };
-                        question.mailbox.post(Order::Resolved { id: question.id, answer });
-                    });
+                    tokio::task::spawn_local(question.answer(resolver.clone()));
                 }
             };
             tasks.block_on(&runtime, serve);
@@ -64,7 +83,42 @@ impl Control {
         id: ConnectionId,
         mailbox: &Arc<Mailbox>,
     ) -> bool {
-        let mailbox = Arc::clone(mailbox);
-        self.questions.send(Question { host: host.to_owned(), ticket, id, mailbox }).is_ok()
+        let (what, mailbox) = (What::Addresses(host.to_owned()), Arc::clone(mailbox));
+        self.questions.send(Question { what, ticket, id, mailbox }).is_ok()
+    }
+
+    /// Asks a store where an account lives, which comes by mailbox. If nobody answers any more, the
+    /// session's time for it runs out.
+    pub(crate) fn route(
+        &self,
+        question: RouteQuestion,
+        ticket: Ticket,
+        id: ConnectionId,
+        mailbox: &Arc<Mailbox>,
+    ) {
+        let (what, mailbox) = (What::Route(Box::new(question)), Arc::clone(mailbox));
+        // The thread ends after the last worker.
+        let _ = self.questions.send(Question { what, ticket, id, mailbox });
+    }
+}
+
+impl Question {
+    async fn answer(self, resolver: Resolver) {
+        let Self { what, ticket, id, mailbox } = self;
+        let order = match what {
+            What::Addresses(host) => {
+                let addresses = resolver.addresses(&host).await;
+                Order::Resolved { id, answer: Resolved { ticket, addresses } }
+            }
+            What::Route(question) => {
+                let RouteQuestion { site, query, form, found, place } = *question;
+                let Some(store) = site.store() else { return };
+                let told = store.ask(&query, &resolver).await;
+                drop(place);
+                let routing = site.follow(form, found, told);
+                Order::Routed { id, answer: Routed { ticket, routing } }
+            }
+        };
+        mailbox.post(order);
     }
 }

@@ -21,7 +21,7 @@ const FAILURE_KEPT: Duration = Duration::from_secs(1);
 
 /// Asks, and remembers.
 #[derive(Clone, Default)]
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     known: Rc<RefCell<HashMap<String, Rc<Answer>>>>,
 }
 
@@ -40,12 +40,12 @@ impl Answer {
 }
 
 impl Resolver {
-    pub(super) fn shared() -> Self {
+    pub(crate) fn shared() -> Self {
         Self::default()
     }
 
     /// The addresses of a host, in the operating system's order; none if there are none.
-    pub(super) async fn addresses(&self, host: &str) -> Vec<IpAddr> {
+    pub(crate) async fn addresses(&self, host: &str) -> Vec<IpAddr> {
         let answer = {
             let mut known = self.known.borrow_mut();
             let entry = known.entry(host.to_owned()).or_default();

@@ -97,7 +97,7 @@ type Remembered = HashMap<(String, Protocol), Arc<[u8]>>;
 /// What all workers share.
 pub(crate) struct Shared {
     epoch: std::time::Instant,
-    pub(crate) site: Site,
+    pub(crate) site: Arc<Site>,
     pub(crate) listeners: Vec<Arc<Listener>>,
     limits: Vec<Arc<Limits>>,
     pub(crate) rig: Rig,
@@ -247,7 +247,7 @@ impl Shared {
             epoch: std::time::Instant::now(),
             limits: listeners.iter().map(|listener| Limits::new(listener)).collect(),
             listeners,
-            site,
+            site: Arc::new(site),
             rig,
             control,
             remembered: RwLock::default(),

@@ -18,7 +18,10 @@ use super::site::SiteFault;
 pub(super) fn load(config: &Config) -> Result<(Vec<(Normalize, Plan)>, usize), SiteFault> {
     let map = match &config.mapping.source {
         MappingSource::File { path } => Some((path, read(path)?)),
-        MappingSource::None => None,
+        MappingSource::None
+        | MappingSource::Http(_)
+        | MappingSource::Redis(_)
+        | MappingSource::Sql(_) => None,
     };
     let names: Vec<&str> = config.destinations.iter().map(|it| it.name.as_str()).collect();
     let mut plans: Vec<(Normalize, Plan)> = Vec::new();

@@ -11,13 +11,15 @@ use std::path::PathBuf;
 use std::slice;
 use std::sync::Arc;
 
+use gatepost_core::Routing;
 use gatepost_core::config::{
     self, Config, Destination, Listener, Normalize, Protocol, TlsMode, TlsVersion,
 };
-use gatepost_core::route::plan::Plan;
+use gatepost_core::route::plan::{self, Plan};
 
 use super::own;
 use crate::server::plans;
+use crate::store::{Store, Told};
 use crate::tls::{
     Certificate, CertificateSource, ClientConfig, ClientPolicy, MinVersion, ServerConfig,
     ServerName, ServerPolicy, ServerTls, TlsConfigError, Trust, client_config, server_name,
@@ -29,6 +31,8 @@ pub struct Site {
     backends: HashMap<(String, Protocol), BackendTls>,
     /// Where accounts live, in each form of names that a listener uses.
     plans: Vec<(Normalize, Plan)>,
+    /// Who is asked for accounts in place of a map.
+    store: Option<Store>,
     /// In the map.
     accounts: usize,
     pub(crate) server: config::Server,
@@ -76,10 +80,14 @@ impl Site {
             faults.push(fault);
             Default::default()
         });
+        let store = Store::open(config).unwrap_or_else(|(place, what)| {
+            faults.push(SiteFault { place: place.to_owned(), what });
+            None
+        });
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(Self { listeners, backends, plans, accounts, server: config.server.clone() })
+        Ok(Self { listeners, backends, plans, accounts, store, server: config.server.clone() })
     }
 
     /// Accounts in the map.
@@ -90,6 +98,23 @@ impl Site {
     /// Where accounts live whose names are in this form.
     pub(crate) fn plan(&self, form: Normalize) -> Option<&Plan> {
         self.plans.iter().find(|(known, _)| *known == form).map(|(_, plan)| plan)
+    }
+
+    /// The route store, where one is configured.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    /// Goes on with what a store said, for a name in this form.
+    pub(crate) fn follow(&self, form: Normalize, found: plan::Pending, told: Told) -> Routing {
+        match told {
+            Told::Finding(finding) => match self.plan(form) {
+                Some(plan) => plan.conclude(found, finding, &mut |_| {}),
+                // Every listener's form has its plan.
+                None => Routing::Unavailable,
+            },
+            Told::Routing(routing) => found.adopt(routing),
+        }
     }
 
     /// How to do TLS with a destination; none where it is not configured for any.

@@ -8,6 +8,7 @@
 mod choice;
 mod client;
 mod files;
+mod https;
 #[cfg(test)]
 pub(crate) mod samples;
 mod server;
@@ -25,6 +26,7 @@ pub(crate) use rustls::{ClientConfig, ServerConfig};
 #[cfg(test)]
 pub(crate) use self::client::pin_of;
 pub(crate) use self::client::{ClientPolicy, PinMismatch, Trust, client_config, server_name};
+pub(crate) use self::https::{encrypt, for_https};
 pub(crate) use self::server::{
     Certificate, CertificateSource, ServerPolicy, ServerTls, noting_sni,
 };

@@ -20,7 +20,7 @@ use crate::leg::{Handshake, Read};
 use crate::relay;
 use crate::worker::connection::{Body, Progress, Stage};
 use crate::worker::dial::{Dial, Dialled};
-use crate::worker::mailbox::Resolved;
+use crate::worker::mailbox::{Resolved, Routed};
 use crate::worker::step::{self, Lookup};
 use crate::worker::{Resources, TURN_OCTETS, close};
 
@@ -42,6 +42,8 @@ pub(crate) enum Pending {
     Nothing,
     /// Answered already.
     Ready(Ticket, Answer),
+    /// A store is asked.
+    Routing(Ticket),
     /// A host's addresses are asked for.
     Resolving(Ticket, Lookup),
     /// They are known.
@@ -85,6 +87,16 @@ impl Dialogue {
             matches!(&self.pending, Pending::Resolving(ticket, _) if *ticket == answer.ticket);
         if awaited && let Pending::Resolving(ticket, lookup) = take(&mut self.pending) {
             self.pending = Pending::Resolved(ticket, lookup, answer.addresses);
+        }
+        awaited
+    }
+
+    /// Takes a store's answer; false if nobody waits for it any more.
+    pub(crate) fn routed(&mut self, answer: Routed) -> bool {
+        let Routed { ticket, routing } = answer;
+        let awaited = matches!(self.pending, Pending::Routing(asked) if asked == ticket);
+        if awaited {
+            self.pending = Pending::Ready(ticket, Answer::Routed(routing));
         }
         awaited
     }
@@ -186,8 +198,10 @@ fn hang_up(dialogue: &mut Dialogue, body: &mut Body) {
         | Pending::Resolved(..)
         | Pending::Dialling(..)
         | Pending::Handshaking { side: Side::Backend, .. } => dialogue.pending = Pending::Nothing,
-        Pending::Nothing | Pending::Ready(..) | Pending::Handshaking { side: Side::Client, .. } => {
-        }
+        Pending::Nothing
+        | Pending::Ready(..)
+        | Pending::Routing(_)
+        | Pending::Handshaking { side: Side::Client, .. } => {}
     }
 }
 
@@ -291,7 +305,7 @@ fn answer(dialogue: &mut Dialogue, body: &mut Body, resources: &mut Resources) -
                 dialogue.pending = Pending::Handshaking { ticket, side, role, begun: true };
                 return None;
             }
-            other @ (Pending::Nothing | Pending::Resolving(..)) => {
+            other @ (Pending::Nothing | Pending::Routing(_) | Pending::Resolving(..)) => {
                 dialogue.pending = other;
                 return None;
             }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 
-use gatepost_core::Ticket;
+use gatepost_core::{Routing, Ticket};
 use mio::Waker;
 
 use crate::server::Held;
@@ -19,6 +19,8 @@ use crate::worker::connection::ConnectionId;
 pub(crate) enum Order {
     /// A host's addresses; none if it has none or nobody could be asked.
     Resolved { id: ConnectionId, answer: Resolved },
+    /// Where an account lives, or what else becomes of its login.
+    Routed { id: ConnectionId, answer: Routed },
     /// Accept nothing more, say goodbye, and return when all is gone.
     Drain,
     /// End the session of this seed, or every session.
@@ -33,6 +35,12 @@ pub(crate) enum Order {
 pub(crate) struct Resolved {
     pub(crate) ticket: Ticket,
     pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// The answer to a question for a route.
+pub(crate) struct Routed {
+    pub(crate) ticket: Ticket,
+    pub(crate) routing: Routing,
 }
 
 /// A worker's orders, and the waker of its poll.

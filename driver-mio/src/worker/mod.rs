@@ -310,6 +310,15 @@ impl Worker {
                     self.enqueue(id.slot);
                 }
             }
+            Order::Routed { id, answer } => {
+                let found = self.find(id).is_some_and(|connection| match &mut connection.stage {
+                    Stage::Dialogue(dialogue) => dialogue.routed(answer),
+                    Stage::Relay(_) | Stage::Closing(_) => false,
+                });
+                if found {
+                    self.enqueue(id.slot);
+                }
+            }
             Order::Drain => self.begin_drain(),
             Order::Kick(seed) => self.kick(seed),
             Order::Report(reply) => {

@@ -1,7 +1,8 @@
 //! What a session asks of the driver, and what it notes.
 //!
 //! Not here: when an answer is told, see `dialogue`. What the worker knows itself (limits, the
-//! file map, literal addresses) is answered at once; only names go to the control thread.
+//! file map, what a store said a while ago, literal addresses) is answered at once; only names of
+//! hosts and accounts that nobody knows go to the control thread.
 //! Read next: `../server/mod.rs` for what the workers share.
 
 use std::collections::VecDeque;
@@ -10,14 +11,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use gatepost_core::config::{Destination, Protocol};
-use gatepost_core::route::plan::Progress;
+use gatepost_core::route::plan::{self, Progress};
 use gatepost_core::{
     Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Query, Refusal, Routing, Step,
     Target, Ticket, TlsFacts, TlsRole,
 };
 
+use crate::control::RouteQuestion;
 use crate::leg::{TlsFault, TlsUp, TlsVersion};
 use crate::log_line;
+use crate::store::Told;
 use crate::worker::Resources;
 use crate::worker::connection::Body;
 use crate::worker::dial::Dial;
@@ -46,9 +49,7 @@ pub(crate) fn begin(
             Ok(()) => Pending::Handshaking { ticket, side, role, begun: false },
             Err(fault) => Pending::Ready(ticket, tls_failed(&fault, side, body)),
         },
-        Step::Lookup(query) => {
-            Pending::Ready(ticket, Answer::Routed(route(&query, body, resources)))
-        }
+        Step::Lookup(query) => route(ticket, query, body, resources),
         Step::Connect(target) => connect(ticket, target, body, resources),
         Step::Splice(_) | Step::Close(_) => {
             debug_assert!(false, "what ends a session is not begun");
@@ -189,18 +190,49 @@ fn start_tls(
     }
 }
 
-fn route(query: &Query, body: &Body, resources: &Resources) -> Routing {
+/// Answers at once what can be: by the map, or by what a store said a while ago.
+fn route(ticket: Ticket, query: Query, body: &Body, resources: &Resources) -> Pending {
     let shared = &resources.shared;
     if let Some(lookup) = &shared.rig.lookup {
-        return lookup(query.identifier.as_deref());
+        let routing = lookup(query.identifier.as_deref());
+        return Pending::Ready(ticket, Answer::Routed(routing));
     }
     let listener = &body.record.listener;
     let plan = shared.site.plan(listener.normalize);
-    match plan.map(|plan| plan.route(query, listener, &mut |_| {})) {
+    let routing = match plan.map(|plan| plan.route(&query, listener, &mut |_| {})) {
         Some(Progress::Decided(routing)) => routing,
-        // No store but the file is there to be asked, and every listener's form has its plan.
-        Some(Progress::Ask(_)) | None => Routing::Unavailable,
-    }
+        Some(Progress::Ask(found)) => return ask(ticket, query, found, body, resources),
+        // Every listener's form has its plan.
+        None => Routing::Unavailable,
+    };
+    Pending::Ready(ticket, Answer::Routed(routing))
+}
+
+/// Asks the store, if it did not say a while ago.
+fn ask(
+    ticket: Ticket,
+    query: Query,
+    found: plan::Pending,
+    body: &Body,
+    resources: &Resources,
+) -> Pending {
+    let shared = &resources.shared;
+    let form = body.record.listener.normalize;
+    let Some(store) = shared.site.store() else {
+        debug_assert!(false, "a plan asks where there is a store");
+        return Pending::Ready(ticket, Answer::Routed(Routing::Unavailable));
+    };
+    let told = if let Some(finding) = store.known(query.identifier.as_deref()) {
+        Told::Finding(finding)
+    } else if let Some(place) = store.place() {
+        let site = Arc::clone(&shared.site);
+        let question = RouteQuestion { site, query, form, found, place };
+        shared.control.route(question, ticket, body.id, &resources.mailbox);
+        return Pending::Routing(ticket);
+    } else {
+        store.silent()
+    };
+    Pending::Ready(ticket, Answer::Routed(shared.site.follow(form, found, told)))
 }
 
 fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &mut Resources) -> Pending {

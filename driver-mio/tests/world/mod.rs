@@ -88,6 +88,11 @@ impl World {
         text(self.kind, self.backend_port, &self.folder)
     }
 
+    /// Where its backend listens on 127.0.0.1.
+    pub(crate) fn backend_port(&self) -> u16 {
+        self.backend_port
+    }
+
     /// Where its files are.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

@@ -579,24 +579,6 @@ fn what_submission_clients_are_told_before_login() {
 }
 
 #[test]
-fn values_that_are_documented_but_not_built() {
-    let cases: [(String, &str); 3] = [
-        (extended("[mapping]\nsource = \"http\"\n"), "line 16: mapping.source: \"http\""),
-        (extended("[mapping]\nsource = \"redis\"\n"), "line 16: mapping.source: \"redis\""),
-        (extended("[mapping]\nsource = \"sql\"\n"), "line 16: mapping.source: \"sql\""),
-    ];
-    for (text, place) in cases {
-        let found = faults(&text);
-        assert!(
-            found.len() == 1
-                && found[0].starts_with(place)
-                && found[0].contains("is documented but not built yet; "),
-            "{found:?}"
-        );
-    }
-}
-
-#[test]
 fn tables_that_are_not_built_are_refused_even_when_empty() {
     assert_eq!(
         faults(&extended("[admin]\n")),

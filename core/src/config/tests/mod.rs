@@ -7,6 +7,7 @@ mod faults;
 mod reference;
 mod resolved;
 mod steps;
+mod stores;
 
 use alloc::{
     string::{String, ToString},

@@ -14,6 +14,8 @@ use crate::route::table::FileMap;
 const REFERENCE: &str = include_str!("../../../../config-examples/reference.toml");
 const MINIMAL: &str = include_str!("../../../../config-examples/minimal.toml");
 const TWO_BACKENDS: &str = include_str!("../../../../config-examples/two-backends.toml");
+const AUTH_HTTP: &str = include_str!("../../../../config-examples/auth-http.toml");
+const SQL: &str = include_str!("../../../../config-examples/sql.toml");
 const TWO_BACKENDS_MAP: &str = include_str!("../../../../config-examples/two-backends.map");
 const BY_STEPS: &str = include_str!("../../../../config-examples/migration-by-steps.toml");
 const BY_STEPS_MAP: &str = include_str!("../../../../config-examples/migration-by-steps.map");
@@ -123,7 +125,7 @@ fn activated(entry: &Entry, value: Option<&str>) -> String {
 
 #[test]
 fn the_examples_load() {
-    for text in [REFERENCE, MINIMAL, TWO_BACKENDS, BY_STEPS] {
+    for text in [REFERENCE, MINIMAL, TWO_BACKENDS, AUTH_HTTP, SQL, BY_STEPS] {
         assert_eq!(warnings(text), [""; 0]);
     }
     assert_eq!(config(MINIMAL).listeners.len(), 2);
