@@ -141,3 +141,30 @@ mod proxied {
         }
     }
 }
+
+/// The same for what makes sense with the proxy alone, and further servers around it.
+mod peers {
+    macro_rules! checks {
+        ($($module:ident { $($name:ident),* $(,)? })*) => {
+            $(
+                mod $module {
+                    $(
+                        #[test]
+                        fn $name() {
+                            crate::real::peers::$module::$name();
+                        }
+                    )*
+                }
+            )*
+        };
+    }
+
+    checks! {
+        behind {
+            dovecot_logs_the_client_of_a_header,
+            postfix_logs_the_client_of_a_header,
+            nginx_logs_the_client_of_a_header,
+            haproxy_logs_the_client_of_a_header,
+        }
+    }
+}

@@ -3,10 +3,13 @@
 //! Every account of a route has a destination of its own, so that a check chooses by its account
 //! how the proxy reaches the backend.
 
-use std::{fmt::Write as _, fs};
+use std::{fmt::Write as _, fs, net::Ipv4Addr};
 
 use gatepost_conformance::rig::{Authority, Endpoint, Protocol, Proxy, Tls, free_port};
 use tempfile::TempDir;
+
+/// The line of a listener that takes passwords in the clear.
+pub(crate) const CLEARTEXT: &str = "allow_plain_auth_without_tls = true\n";
 
 /// One account's way to a backend: a destination of its own in the configuration.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub(crate) struct Route {
     pub(crate) forwarding: &'static str,
     /// The lines of the destination that say which certificate is right.
     pub(crate) trust: String,
+    /// The address that the proxy connects from, where it is not the usual one.
+    pub(crate) source: Option<Ipv4Addr>,
 }
 
 impl Route {
@@ -30,17 +35,9 @@ impl Route {
             endpoints: endpoints.to_vec(),
             forwarding: "none",
             trust: format!("tls_server_name = \"localhost\"\ntls_ca_file = \"{authority}\"\n"),
+            source: None,
         }
     }
-}
-
-/// Where connections for SMTP and LMTP go.
-#[derive(Clone, Debug)]
-pub(crate) struct PassThrough {
-    pub(crate) smtp: Endpoint,
-    pub(crate) lmtp: Endpoint,
-    /// As that of a [`Route`].
-    pub(crate) trust: String,
 }
 
 /// A port of the proxy.
@@ -49,6 +46,8 @@ pub(crate) struct Listener {
     protocol: Protocol,
     tls: Tls,
     pub(crate) port: u16,
+    /// What else its table says.
+    lines: &'static str,
 }
 
 impl Listener {
@@ -59,10 +58,16 @@ impl Listener {
         for protocol in protocols.iter().copied() {
             let carried = matches!(protocol, Protocol::Smtp | Protocol::Lmtp);
             for tls in Tls::ALL.into_iter().filter(|tls| !carried || *tls != Tls::Starttls) {
-                listeners.push(Self { protocol, tls, port: free_port().unwrap() });
+                let lines = if tls == Tls::Plain && !carried { CLEARTEXT } else { "" };
+                listeners.push(Self::new(protocol, tls, lines));
             }
         }
         listeners
+    }
+
+    /// A listener with further lines of configuration.
+    pub(crate) fn new(protocol: Protocol, tls: Tls, lines: &'static str) -> Self {
+        Self { protocol, tls, port: free_port().unwrap(), lines }
     }
 
     /// The one of this protocol and mode.
@@ -88,11 +93,11 @@ impl Front {
         Self::start_on(Listener::each(&protocols), routes, None)
     }
 
-    /// The same with listeners that are chosen already.
+    /// The same with listeners that are chosen already, and the way of what it carries.
     pub(crate) fn start_on(
         listeners: Vec<Listener>,
         routes: &[Route],
-        pass_through: Option<&PassThrough>,
+        pass_through: Option<&Route>,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::create(folder.path()).unwrap();
@@ -112,10 +117,9 @@ impl Front {
             map.display(),
         );
         text.push_str("[routing]\ndefault_destination = \"d0\"\n");
-        if let Some(PassThrough { smtp, lmtp, trust }) = pass_through {
-            let route = Route { trust: trust.clone(), ..Route::to(&[smtp.clone(), lmtp.clone()]) };
+        if let Some(route) = pass_through {
             text.push_str("smtp_passthrough_destination = \"carried\"\n");
-            text.push_str(&destination("carried", &route));
+            text.push_str(&destination("carried", route));
         }
         for listener in &listeners {
             text.push_str(&table(listener));
@@ -141,24 +145,23 @@ impl Front {
 }
 
 fn table(listener: &Listener) -> String {
-    let Listener { protocol, tls, port } = listener;
-    let mut text = format!(
+    let Listener { protocol, tls, port, lines } = listener;
+    format!(
         "[listener.{protocol}-{tls}]\nprotocol = \"{protocol}\"\nbind = [\"127.0.0.1:{port}\"]\n\
-         tls = \"{tls}\"\n"
-    );
-    if *tls == Tls::Plain && !matches!(protocol, Protocol::Smtp | Protocol::Lmtp) {
-        text.push_str("allow_plain_auth_without_tls = true\n");
-    }
-    text
+         tls = \"{tls}\"\n{lines}"
+    )
 }
 
 fn destination(name: &str, route: &Route) -> String {
-    let Route { endpoints, forwarding, trust, .. } = route;
+    let Route { endpoints, forwarding, trust, source, .. } = route;
     let encrypted = endpoints.iter().any(|endpoint| endpoint.tls != Tls::Plain);
     let trust = if encrypted { trust } else { "allow_plaintext_auth = true\n" };
     let mut text = format!(
         "[destination.{name}]\nhost = \"127.0.0.1\"\nforwarding = \"{forwarding}\"\n{trust}"
     );
+    if let Some(source) = source {
+        writeln!(text, "source_ips = [\"{source}\"]").unwrap();
+    }
     for Endpoint { protocol, port, tls, .. } in endpoints {
         write!(text, "[destination.{name}.protocol.{protocol}]\nport = {port}\ntls = \"{tls}\"\n")
             .unwrap();
