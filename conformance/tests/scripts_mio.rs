@@ -78,6 +78,13 @@ fn configuration(plan: &Plan) -> Config {
         subjects: Vec::new(),
         default: true,
     };
+    let for_balancers = Certificate {
+        name: "balancer".to_owned(),
+        cert: plan.balancer_certificate.display().to_string(),
+        key: plan.balancer_key.display().to_string(),
+        subjects: Vec::new(),
+        default: false,
+    };
     let default_destination = Arc::clone(plan.destinations.first().expect("a route"));
     Config {
         server: Settings {
@@ -88,7 +95,7 @@ fn configuration(plan: &Plan) -> Config {
             log_level: LogLevel::Warn,
             log_format: LogFormat::Text,
         },
-        certificates: vec![certificate],
+        certificates: vec![certificate, for_balancers],
         tls: TlsProtocols {
             min_version: TlsVersion::V1_2,
             ignore_client_order: false,

@@ -106,7 +106,8 @@ fn gatepost(plan: &Plan) -> io::Result<Gatepost> {
     // Drains in scripts let relays live.
     Gatepost::builder(plan.listener.clone(), router)
         .connector(Scripted(plan.clone()))
-        .tls(server(plan)?)
+        .tls(server(&plan.certificate, &plan.key, &[plan.listener.protocol.name()])?)
+        .balancer_tls(server(&plan.balancer_certificate, &plan.balancer_key, &[])?)
         .backend_tls(client)
         .shutdown_grace(std::time::Duration::from_secs(3600))
         .remember_capabilities(false)
@@ -134,13 +135,15 @@ impl Connector for Scripted {
     }
 }
 
-fn server(plan: &Plan) -> io::Result<Arc<ServerConfig>> {
-    let chain = CertificateDer::from_pem_file(&plan.certificate).map_err(io::Error::other)?;
-    let key = PrivateKeyDer::from_pem_file(&plan.key).map_err(io::Error::other)?;
+fn server(certificate: &Path, key: &Path, alpn: &[&str]) -> io::Result<Arc<ServerConfig>> {
+    let chain = CertificateDer::from_pem_file(certificate).map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other)?;
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![chain], key));
-    config.map(Arc::new).map_err(io::Error::other)
+    let mut config = config.map_err(io::Error::other)?;
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
 }
 
 fn client(destination: &Destination, _: Protocol) -> Result<Arc<ClientConfig>, TlsFault> {

@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 
 use crate::close::{AttemptFault, By, Reason};
+use crate::introduction::Introduction;
 use crate::sasl::Login;
 use crate::secret::Secret;
 
@@ -28,6 +29,8 @@ pub(crate) enum FrontendAsk {
     Nothing,
     /// TLS; the client has been told to begin.
     StartTls,
+    /// That what a trusted proxy tells of its client is believed; it has been told so.
+    Introduced(Introduction),
     /// The login of this client.
     Login(Login),
     /// Its answer to a challenge of the backend, decoded, to go there.

@@ -68,6 +68,8 @@ pub enum Reason {
     Tls(TlsFault),
     /// A deadline passed.
     Timeout(Timer),
+    /// The PROXY header that a balancer should have sent.
+    ProxyHeader(HeaderFault),
     /// The address is not among those that the listener allows.
     NotAllowed,
     /// No room: the listener's or the address's connections are used up.
@@ -96,6 +98,7 @@ impl fmt::Display for Reason {
             Self::Lost(fault) => return write!(f, "lost/{fault}"),
             Self::Tls(fault) => return write!(f, "tls/{fault}"),
             Self::Timeout(timer) => return write!(f, "timeout/{timer}"),
+            Self::ProxyHeader(fault) => return write!(f, "proxy-header/{fault}"),
             Self::NotAllowed => "not-allowed",
             Self::Backend(fault) => return write!(f, "backend/{fault}"),
             Self::TooManyConnections => "too-many-connections",
@@ -113,6 +116,10 @@ impl fmt::Display for Reason {
 /// Where a session stands, in the words that operators know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
+    /// TLS handshake with a balancer, under its PROXY header.
+    ProxyTls,
+    /// Waiting for a balancer's PROXY header.
+    ProxyHeader,
     /// Waiting for the driver to admit the client.
     Admit,
     /// TLS handshake with the client.
@@ -140,6 +147,8 @@ pub enum State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ProxyTls => f.write_str("proxy-tls"),
+            Self::ProxyHeader => f.write_str("proxy-header"),
             Self::Admit => f.write_str("admit"),
             Self::ClientTls => f.write_str("tls-client"),
             Self::Preauth => f.write_str("preauth"),
@@ -266,6 +275,52 @@ impl fmt::Display for TlsFault {
     }
 }
 
+/// Why a PROXY header is not acceptable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderFault {
+    /// The socket's address is not among those from which one is believed.
+    Untrusted,
+    /// Something else came in its place.
+    Missing,
+    /// It came after the client had been greeted without one.
+    Late,
+    /// Version 1: the line is not exactly as its grammar wants it.
+    Grammar,
+    /// Version 1: more than [`crate::proxy_protocol::V1_MAX`] octets; version 2: more than
+    /// [`crate::proxy_protocol::V2_CONTENT_MAX`] octets behind the first 16.
+    TooLong,
+    /// The signature of version 2, and another version behind it.
+    Version,
+    /// Neither LOCAL nor PROXY.
+    Command,
+    /// A family or a transport that nobody has defined.
+    Family,
+    /// Too short for the addresses of its family.
+    TooShort,
+    /// A field behind the addresses whose length or content cannot be.
+    Field,
+    /// The CRC-32C is wrong, or stands there twice.
+    Checksum,
+}
+
+impl fmt::Display for HeaderFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Untrusted => "untrusted",
+            Self::Missing => "missing",
+            Self::Late => "late",
+            Self::Grammar => "grammar",
+            Self::TooLong => "too-long",
+            Self::Version => "version",
+            Self::Command => "command",
+            Self::Family => "family",
+            Self::TooShort => "too-short",
+            Self::Field => "field",
+            Self::Checksum => "checksum",
+        })
+    }
+}
+
 /// Why no connection to a backend came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectFault {
@@ -279,8 +334,27 @@ pub enum ConnectFault {
     NoAddress,
     /// This side has no descriptor, port or memory left.
     Exhausted,
+    /// The address is one at which this program itself listens.
+    OwnListener,
+    /// The destination is to be reached from addresses of which none fits.
+    NoSourceAddress,
     /// Anything else that the operating system reports.
     Io,
+}
+
+impl ConnectFault {
+    /// Whether it will be the same until somebody changes the configuration.
+    pub const fn is_configuration(self) -> bool {
+        match self {
+            Self::OwnListener | Self::NoSourceAddress => true,
+            Self::Refused
+            | Self::Unreachable
+            | Self::TimedOut
+            | Self::NoAddress
+            | Self::Exhausted
+            | Self::Io => false,
+        }
+    }
 }
 
 impl fmt::Display for ConnectFault {
@@ -291,6 +365,8 @@ impl fmt::Display for ConnectFault {
             Self::TimedOut => "timed-out",
             Self::NoAddress => "no-address",
             Self::Exhausted => "exhausted",
+            Self::OwnListener => "own-listener",
+            Self::NoSourceAddress => "no-source-address",
             Self::Io => "io",
         })
     }
@@ -340,12 +416,15 @@ pub enum AttemptFault {
     NoEndpoint,
     /// Credentials would leave unencrypted, and the destination does not allow that.
     PlaintextForbidden,
+    /// The login has passed through as many proxies as it may: it goes in circles.
+    Loop,
 }
 
 impl AttemptFault {
     /// What the client hears.
     pub const fn refusal(self) -> Refusal {
         match self {
+            Self::Connect(fault) if fault.is_configuration() => Refusal::Configuration,
             Self::Connect(_)
             | Self::TimedOut
             | Self::Eof
@@ -369,7 +448,8 @@ impl AttemptFault {
             | Self::ServerBug
             | Self::ModeRefused
             | Self::NoEndpoint
-            | Self::PlaintextForbidden => Refusal::Configuration,
+            | Self::PlaintextForbidden
+            | Self::Loop => Refusal::Configuration,
             Self::MechanismMissing => Refusal::Mechanism,
         }
     }
@@ -379,6 +459,7 @@ impl AttemptFault {
     pub const fn may_repeat(self, credentials_sent: bool) -> bool {
         match self {
             Self::Temporary => true,
+            Self::Connect(fault) if fault.is_configuration() => false,
             Self::Connect(_)
             | Self::TimedOut
             | Self::Eof
@@ -397,7 +478,8 @@ impl AttemptFault {
             | Self::ServerBug
             | Self::ModeRefused
             | Self::NoEndpoint
-            | Self::PlaintextForbidden => false,
+            | Self::PlaintextForbidden
+            | Self::Loop => false,
         }
     }
 }
@@ -425,6 +507,7 @@ impl fmt::Display for AttemptFault {
             Self::ModeRefused => "mode-refused",
             Self::NoEndpoint => "no-endpoint",
             Self::PlaintextForbidden => "plaintext-forbidden",
+            Self::Loop => "loop",
         };
         f.write_str(word)
     }

@@ -34,7 +34,10 @@
 //! 4. [`Step::StartTls`]: from here on that leg's inbox is TLS input, leftovers included. What
 //!    somebody slipped in behind STARTTLS therefore fails in the handshake, in every chunking
 //!    alike, and is never run as a command. Nothing learned before TLS survives it but, on POP3,
-//!    the greeting's word that XCLIENT may be used, where the certificate was verified.
+//!    the greeting's word that XCLIENT may be used, where the certificate was verified. On the
+//!    client leg it may be asked for twice: first toward a balancer ([`TlsRole::Balancer`]), whose
+//!    PROXY header is then eaten, and on top of that toward the client. The octets behind the
+//!    header are the inner layer's first input, like any other leftover.
 //! 5. [`Step::Splice`] and [`Step::Close`] are the last thing a session says, and it is dropped.
 //!    The inboxes are the relay's first data, each toward the other side, after the outbox; an
 //!    end of stream already seen travels along. `Close`: flush, close_notify, FIN, then read and
@@ -48,6 +51,7 @@
 //!    ([`crate::config::Listener::bridge`]), nothing is looked up or eaten, and [`Step::Splice`]
 //!    follows the connection and its TLS.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -56,6 +60,7 @@ use core::net::SocketAddr;
 
 use crate::close::{AttemptFault, Close, ConnectFault, LegFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Protocol};
+use crate::origin::Origin;
 use crate::relay::Relay;
 use crate::sasl::Mechanism;
 
@@ -208,6 +213,9 @@ pub struct ClientFacts {
 pub enum TlsRole {
     /// With a certificate of the listener.
     Server,
+    /// Toward a balancer, under its PROXY header: with the certificate that the listener names for
+    /// that.
+    Balancer,
     /// As the destination's configuration says.
     Client(Arc<Destination>),
 }
@@ -217,10 +225,12 @@ pub enum TlsRole {
 pub struct TlsFacts {
     /// For example `TLSv1.3`.
     pub version: &'static str,
-    /// The cipher suite's name, for example `TLS13_AES_256_GCM_SHA384`.
+    /// The cipher suite's name, for example `TLS_AES_256_GCM_SHA384`.
     pub cipher: &'static str,
     /// The name that the client asked for (SNI).
     pub server_name: Option<String>,
+    /// The application protocol that both chose (ALPN), if they did.
+    pub alpn: Option<Box<[u8]>>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
 }
@@ -307,6 +317,9 @@ pub enum Note {
         /// Where.
         destination: Arc<Destination>,
     },
+    /// Who the client is, as is believed from here on, whatever was before: for the log. What the
+    /// connection was admitted as stays.
+    Origin(Box<Origin>),
     /// The destination is to be told who the client is, and does not offer the means.
     ForwardingNotOffered(Arc<Destination>),
     /// The capabilities that a destination announced when the login began; worth remembering for

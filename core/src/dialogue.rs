@@ -10,7 +10,9 @@ use alloc::vec::Vec;
 use core::mem;
 
 use crate::config::{Listener, TlsMode};
-use crate::line::{BAD_COMMANDS_MAX, PASSWORD_MAX, PREAUTH_MAX, SASL_MESSAGE_MAX, USER_MAX};
+use crate::line::{
+    BAD_COMMANDS_MAX, INTRODUCTIONS_MAX, PASSWORD_MAX, PREAUTH_MAX, SASL_MESSAGE_MAX, USER_MAX,
+};
 use crate::sasl::{Exchange, Login, Mechanism, Progress, SaslFault, decode_base64};
 use crate::secret::Secret;
 
@@ -18,6 +20,8 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) listener: Arc<Listener>,
+    /// The other side is a proxy whose word on its client counts, by its socket's address.
+    pub(crate) trusted: bool,
     /// TLS is up.
     pub(crate) tls: bool,
 }
@@ -32,8 +36,8 @@ pub(crate) enum Denied {
 }
 
 impl Terms {
-    pub(crate) const fn new(listener: Arc<Listener>) -> Self {
-        Self { listener, tls: false }
+    pub(crate) const fn new(listener: Arc<Listener>, trusted: bool) -> Self {
+        Self { listener, trusted, tls: false }
     }
 
     /// Whether passwords and tokens may come in.
@@ -209,6 +213,7 @@ pub(crate) struct Ledger {
     octets: usize,
     bad_commands: u32,
     failures: u32,
+    introductions: u32,
 }
 
 impl Ledger {
@@ -226,6 +231,12 @@ impl Ledger {
     pub(crate) const fn bad_command(&mut self) -> bool {
         self.bad_commands += 1;
         self.bad_commands >= BAD_COMMANDS_MAX
+    }
+
+    /// One more introduction of a client; false: that is more than there may be.
+    pub(crate) const fn introduction(&mut self) -> bool {
+        self.introductions += 1;
+        self.introductions <= INTRODUCTIONS_MAX
     }
 
     /// One more refusal of credentials; true: it was the last of `max`.

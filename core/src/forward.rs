@@ -2,7 +2,8 @@
 //!
 //! One [`Identity`] is collected for each attempt; each protocol writes it in its own form: IMAP
 //! as fields of ID ([`Identity::id_fields`]), the others as attributes of XCLIENT
-//! ([`Identity::xclient_attributes`], [`xclient_commands`]). Names are Dovecot's, which other
+//! ([`Identity::xclient_attributes`], [`xclient_commands`]); a header of the PROXY protocol is
+//! `proxy_protocol`'s. Names are Dovecot's, which other
 //! servers have taken over. What a client says of itself under these names is dropped where it is
 //! read (`imap/command.rs`): the backend trusts our address, so nobody may speak through us.
 
@@ -11,15 +12,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use crate::contract::SessionId;
-
 /// What a backend may know of the client.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) client: SocketAddr,
     pub(crate) local: SocketAddr,
     pub(crate) ttl: u8,
-    pub(crate) session: SessionId,
+    pub(crate) session: String,
     pub(crate) client_tls: bool,
     /// The name that the client asked for in its TLS handshake.
     pub(crate) server_name: Option<String>,
@@ -34,7 +33,7 @@ impl Identity {
         fields.push(("x-connected-ip", ip(self.local)));
         fields.push(("x-connected-port", self.local.port().to_string()));
         fields.push(("x-proxy-ttl", self.ttl.to_string()));
-        fields.push(("x-session-id", self.session.to_string()));
+        fields.push(("x-session-id", self.session.clone()));
         fields.push(("x-client-transport", self.transport().to_string()));
         if let Some(name) = &self.server_name {
             fields.push(("x-connected-name", name.clone()));
@@ -54,7 +53,7 @@ impl Identity {
             ("PORT", self.client.port().to_string()),
             ("DESTADDR", address(self.local)),
             ("DESTPORT", self.local.port().to_string()),
-            ("SESSION", self.session.to_string()),
+            ("SESSION", self.session.clone()),
             ("TTL", self.ttl.to_string()),
             ("CLIENT-TRANSPORT", self.transport().to_string()),
         ]
@@ -64,6 +63,19 @@ impl Identity {
     const fn transport(&self) -> &'static str {
         if self.client_tls { "TLS" } else { "insecure" }
     }
+}
+
+/// The attributes among these that a backend announced: those whose names stand in its list. One
+/// that announced the command without a list takes them all.
+pub(crate) fn announced(
+    mut attributes: Vec<(&'static str, String)>,
+    list: &[u8],
+) -> Vec<(&'static str, String)> {
+    let names = || list.split(|&octet| octet == b' ').filter(|name| !name.is_empty());
+    if names().next().is_some() {
+        attributes.retain(|(name, _)| names().any(|it| it.eq_ignore_ascii_case(name.as_bytes())));
+    }
+    attributes
 }
 
 /// Octets of an XCLIENT command, its line end included, stay below this.
@@ -111,65 +123,13 @@ fn ip(address: SocketAddr) -> String {
     address.ip().to_canonical().to_string()
 }
 
-/// The PROXY protocol's header, version 2 (without TLVs), for a connection between two addresses.
-/// Unlike families are written as v6, the v4 one mapped, so that neither is misrepresented.
-pub(crate) fn proxy_v2_header(client: SocketAddr, local: SocketAddr) -> Vec<u8> {
-    const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-    const VERSION_2_PROXY: u8 = 0x21;
-    const TCP_OVER_V4: u8 = 0x11;
-    const TCP_OVER_V6: u8 = 0x21;
-
-    let mut header = SIGNATURE.to_vec();
-    header.push(VERSION_2_PROXY);
-    match (client.ip().to_canonical(), local.ip().to_canonical()) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            header.extend_from_slice(&[TCP_OVER_V4, 0, 12]);
-            header.extend_from_slice(&from.octets());
-            header.extend_from_slice(&to.octets());
-        }
-        (from, to) => {
-            header.extend_from_slice(&[TCP_OVER_V6, 0, 36]);
-            header.extend_from_slice(&v6_octets(from));
-            header.extend_from_slice(&v6_octets(to));
-        }
-    }
-    header.extend_from_slice(&client.port().to_be_bytes());
-    header.extend_from_slice(&local.port().to_be_bytes());
-    header
-}
-
-fn v6_octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::introduction::Introduction;
 
     fn address(text: &str) -> SocketAddr {
         text.parse().expect("an address")
-    }
-
-    #[test]
-    fn a_v4_header_is_28_octets() {
-        let header = proxy_v2_header(address("192.0.2.7:50123"), address("198.51.100.1:143"));
-        assert_eq!(
-            header,
-            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\xc3\xcb\0\x8f"
-        );
-    }
-
-    #[test]
-    fn unlike_families_travel_as_v6() {
-        let header = proxy_v2_header(address("192.0.2.7:1"), address("[2001:db8::1]:2"));
-        assert_eq!(header[12..16], [0x21, 0x21, 0, 36]);
-        assert_eq!(header[16..32], *b"\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x07");
-        assert_eq!(header.len(), 52);
-        let mapped = proxy_v2_header(address("[::ffff:192.0.2.7]:1"), address("192.0.2.8:2"));
-        assert_eq!(mapped[13], 0x11);
     }
 
     #[test]
@@ -190,19 +150,139 @@ mod tests {
         assert_eq!(xclient_commands(&[("HELO", "x".repeat(497))]), [[0_u8; 0]; 0]);
     }
 
-    #[test]
-    fn addresses_in_xclient_are_canonical() {
-        let identity = Identity {
-            client: address("[::ffff:192.0.2.7]:1"),
-            local: address("[2001:db8::1]:110"),
+    /// What is known of a client, and how it is said in ID, to Dovecot's XCLIENT and to Postfix's.
+    struct Row {
+        identity: Identity,
+        id: &'static [(&'static str, &'static str)],
+        dovecot: &'static str,
+        postfix: &'static str,
+    }
+
+    const TABLE: fn() -> [Row; 3] = || {
+        let four = Identity {
+            client: address("192.0.2.7:50123"),
+            local: address("198.51.100.1:993"),
             ttl: 6,
-            session: SessionId(0xa1),
+            session: "a+b=c".to_string(),
             client_tls: true,
-            server_name: None,
+            server_name: Some("mail.example.com".to_string()),
         };
-        let attributes = identity.xclient_attributes("IPV6:");
-        assert_eq!(attributes[0], ("ADDR", "192.0.2.7".to_string()));
-        assert_eq!(attributes[2], ("DESTADDR", "IPV6:2001:db8::1".to_string()));
-        assert_eq!(identity.xclient_attributes("")[2].1, "2001:db8::1");
+        let six = Identity {
+            client: address("[2001:db8::7]:1"),
+            local: address("[2001:db8::1]:65535"),
+            ttl: 254,
+            client_tls: false,
+            server_name: None,
+            ..four.clone()
+        };
+        let mapped = Identity {
+            client: address("[::ffff:192.0.2.7]:0"),
+            local: address("[::ffff:198.51.100.1]:143"),
+            ttl: 1,
+            session: "00000000000000a1".to_string(),
+            ..six.clone()
+        };
+        [
+            Row {
+                identity: four,
+                id: &[
+                    ("x-originating-ip", "192.0.2.7"),
+                    ("x-originating-port", "50123"),
+                    ("x-connected-ip", "198.51.100.1"),
+                    ("x-connected-port", "993"),
+                    ("x-proxy-ttl", "6"),
+                    ("x-session-id", "a+b=c"),
+                    ("x-client-transport", "TLS"),
+                    ("x-connected-name", "mail.example.com"),
+                ],
+                dovecot: "XCLIENT ADDR=192.0.2.7 PORT=50123 DESTADDR=198.51.100.1 DESTPORT=993 \
+                          SESSION=a+2Bb+3Dc TTL=6 CLIENT-TRANSPORT=TLS",
+                postfix: "XCLIENT ADDR=192.0.2.7 PORT=50123 DESTADDR=198.51.100.1 DESTPORT=993 \
+                          SESSION=a+2Bb+3Dc TTL=6 CLIENT-TRANSPORT=TLS",
+            },
+            Row {
+                identity: six,
+                id: &[
+                    ("x-originating-ip", "2001:db8::7"),
+                    ("x-originating-port", "1"),
+                    ("x-connected-ip", "2001:db8::1"),
+                    ("x-connected-port", "65535"),
+                    ("x-proxy-ttl", "254"),
+                    ("x-session-id", "a+b=c"),
+                    ("x-client-transport", "insecure"),
+                ],
+                dovecot: "XCLIENT ADDR=2001:db8::7 PORT=1 DESTADDR=2001:db8::1 DESTPORT=65535 \
+                          SESSION=a+2Bb+3Dc TTL=254 CLIENT-TRANSPORT=insecure",
+                postfix: "XCLIENT ADDR=IPV6:2001:db8::7 PORT=1 DESTADDR=IPV6:2001:db8::1 \
+                          DESTPORT=65535 SESSION=a+2Bb+3Dc TTL=254 CLIENT-TRANSPORT=insecure",
+            },
+            Row {
+                identity: mapped,
+                id: &[
+                    ("x-originating-ip", "192.0.2.7"),
+                    ("x-originating-port", "0"),
+                    ("x-connected-ip", "198.51.100.1"),
+                    ("x-connected-port", "143"),
+                    ("x-proxy-ttl", "1"),
+                    ("x-session-id", "00000000000000a1"),
+                    ("x-client-transport", "insecure"),
+                ],
+                dovecot: "XCLIENT ADDR=192.0.2.7 PORT=0 DESTADDR=198.51.100.1 DESTPORT=143 \
+                          SESSION=00000000000000a1 TTL=1 CLIENT-TRANSPORT=insecure",
+                postfix: "XCLIENT ADDR=192.0.2.7 PORT=0 DESTADDR=198.51.100.1 DESTPORT=143 \
+                          SESSION=00000000000000a1 TTL=1 CLIENT-TRANSPORT=insecure",
+            },
+        ]
+    };
+
+    #[test]
+    fn every_field_is_said_in_every_form() {
+        for Row { identity, id, dovecot, postfix } in TABLE() {
+            let fields = identity.id_fields();
+            assert!(fields.iter().map(|(name, value)| (*name, value.as_str())).eq(id.to_vec()));
+            for (prefix, expected) in [("", dovecot), ("IPV6:", postfix)] {
+                let commands = xclient_commands(&identity.xclient_attributes(prefix));
+                assert_eq!(commands, [expected.as_bytes()]);
+            }
+        }
+    }
+
+    #[test]
+    fn every_form_tells_the_next_proxy_the_same() {
+        for Row { identity, .. } in TABLE() {
+            let fields = identity.id_fields();
+            let pairs =
+                fields.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
+            let by_id = Introduction::from_id(pairs).expect("well-formed");
+            assert_eq!(by_id.client(), Some(canonical(identity.client)));
+            assert_eq!(by_id.local(), Some(canonical(identity.local)));
+            assert_eq!(
+                (by_id.ttl, by_id.client_tls),
+                (Some(identity.ttl), Some(identity.client_tls))
+            );
+            assert_eq!(by_id.session.as_ref(), Some(&identity.session));
+            assert_eq!(by_id.server_name, identity.server_name);
+            for prefix in ["", "IPV6:"] {
+                let command = xclient_commands(&identity.xclient_attributes(prefix)).remove(0);
+                let told = Introduction::from_xclient(&command["XCLIENT ".len()..]);
+                // XCLIENT has no word for the name that all backends know.
+                let mut expected = by_id.clone();
+                expected.server_name = None;
+                assert_eq!(told, Ok(expected));
+            }
+        }
+    }
+
+    fn canonical(address: SocketAddr) -> SocketAddr {
+        SocketAddr::new(address.ip().to_canonical(), address.port())
+    }
+
+    #[test]
+    fn a_backend_is_told_what_it_lists() {
+        let attributes = || [("ADDR", "a".to_string()), ("TTL", "6".to_string())].to_vec();
+        assert_eq!(announced(attributes(), b""), attributes());
+        assert_eq!(announced(attributes(), b" "), attributes());
+        assert_eq!(announced(attributes(), b"PORT ttl TTLS"), [("TTL", "6".to_string())]);
+        assert!(announced(attributes(), b"ADDRESS").is_empty());
     }
 }

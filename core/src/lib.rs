@@ -22,27 +22,33 @@ mod dialogue;
 mod forward;
 mod handshake;
 pub mod imap;
+mod introduction;
 pub mod line;
 mod literal;
 pub mod managesieve;
+pub mod origin;
 pub mod pop3;
 mod protocol;
+pub mod proxy_protocol;
 pub mod relay;
 pub mod route;
 pub mod sasl;
 pub mod secret;
 pub mod session;
 mod smtp;
+pub mod source;
 pub mod submission;
 pub mod time;
 
 pub use close::{
-    AttemptFault, By, Close, ConnectFault, LegFault, Reason, Refusal, State, TlsFault,
+    AttemptFault, By, Close, ConnectFault, HeaderFault, LegFault, Reason, Refusal, State, TlsFault,
 };
 pub use contract::{
     Answer, BackendFacts, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route,
     Routing, Seed, SessionId, Step, Target, Ticket, TlsFacts, TlsRole,
 };
+pub use origin::{FrontCertificate, FrontTls, Origin};
 pub use relay::Relay;
 pub use session::Session;
+pub use source::SourceTurns;
 pub use time::{Instant, Timer};

@@ -29,6 +29,10 @@ pub const EARLY_MAX: usize = 4096;
 /// Commands that cannot be served before the connection ends.
 pub const BAD_COMMANDS_MAX: u32 = 10;
 
+/// Commands with which a trusted proxy may introduce its client; an introduction that is too long
+/// for one command comes in several.
+pub const INTRODUCTIONS_MAX: u32 = 8;
+
 /// Octets of one line or reply of a backend before its verdict, literals included.
 pub const BACKEND_LINE_MAX: usize = 8192;
 

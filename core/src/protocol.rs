@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use crate::automaton::{Advance, BackendAsk, FrontendAsk};
 use crate::close::{Reason, Refusal, State};
 use crate::config::{Listener, Protocol};
+use crate::dialogue::Terms;
 use crate::handshake::Settings;
 use crate::sasl::Login;
 use crate::secret::Secret;
@@ -47,14 +48,15 @@ pub(crate) enum Welcome {
 
 impl Frontend {
     /// The dialogue that a listener's clients expect; none where they are carried without a login.
-    pub(crate) fn new(listener: Arc<Listener>) -> Option<Self> {
-        Some(match listener.protocol {
-            Protocol::Imap => Self::Imap(imap::frontend::Frontend::new(listener)),
-            Protocol::Pop3 => Self::Pop3(pop3::frontend::Frontend::new(listener)),
-            Protocol::ManageSieve => {
-                Self::ManageSieve(managesieve::frontend::Frontend::new(listener))
-            }
-            Protocol::Submission => Self::Submission(submission::frontend::Frontend::new(listener)),
+    /// `trusted`: the client is a proxy that may say who its own client is.
+    pub(crate) fn new(listener: Arc<Listener>, trusted: bool) -> Option<Self> {
+        let protocol = listener.protocol;
+        let terms = Terms::new(listener, trusted);
+        Some(match protocol {
+            Protocol::Imap => Self::Imap(imap::frontend::Frontend::new(terms)),
+            Protocol::Pop3 => Self::Pop3(pop3::frontend::Frontend::new(terms)),
+            Protocol::ManageSieve => Self::ManageSieve(managesieve::frontend::Frontend::new(terms)),
+            Protocol::Submission => Self::Submission(submission::frontend::Frontend::new(terms)),
             Protocol::Smtp | Protocol::Lmtp => return None,
         })
     }

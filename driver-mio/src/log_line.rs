@@ -114,7 +114,13 @@ fn login(event: &'static str, record: &Record) -> Line {
     line.text("session", record.session());
     line.text("listener", record.listener.name.as_str());
     line.text("protocol", record.listener.protocol.name());
-    line.text("client", record.peer.client.to_string());
+    line.text("client", record.client.to_string());
+    if record.client != record.peer.client {
+        line.text("via", record.peer.client.to_string());
+        if let Some(session) = &record.via_session {
+            line.text("via_session", String::from_utf8_lossy(session));
+        }
+    }
     if !record.user.is_empty() {
         line.text("user", String::from_utf8_lossy(&record.user));
     }

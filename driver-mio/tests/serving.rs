@@ -5,11 +5,11 @@ mod world;
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use gatepost_core::ConnectFault;
-use gatepost_mio::{Rig, Server, StartFault};
+use gatepost_mio::{Rig, Server, Site, StartFault};
 use world::{Kind, LOGGED_IN, LOGIN, World};
 
 const SHORT_GRACE: Kind = Kind {
@@ -181,4 +181,52 @@ fn a_kick_ends_sessions_and_not_the_server() {
     drop((client, backend, early));
     world.settles(|held| held.connections == 0);
     drop(world.session());
+}
+
+#[test]
+fn a_name_that_came_to_stand_for_ourselves_is_no_backend() {
+    let own = Arc::new(OnceLock::<SocketAddr>::new());
+    let calls = Arc::new(AtomicU32::new(0));
+    let (known, counted) = (own.clone(), calls.clone());
+    let rig = Rig {
+        resolve: Some(Arc::new(move |_: &str, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            known.get().copied().ok_or(ConnectFault::NoAddress)
+        })),
+        ..Rig::default()
+    };
+    let world = World::with(Kind::default(), rig);
+    own.set(world.address()).unwrap();
+    let mut client = world.greeted();
+    client.say(LOGIN);
+    let refused = client.line();
+    assert!(refused.starts_with("a1 NO [SERVERBUG] "), "{refused}");
+    assert_eq!(calls.load(Ordering::Relaxed), 1, "it is not tried again");
+}
+
+#[test]
+fn source_addresses_take_turns_and_the_other_family_is_passed_over() {
+    let world = World::new(Kind::default());
+    let sources = "forwarding = \"none\"\nsource_ips = [\"127.0.0.2\", \"127.0.0.3\"]";
+    let text = world.text().replace("forwarding = \"none\"", sources);
+    let (config, _) = gatepost_core::config::parse(&text).unwrap();
+    let start = |rig| Server::start(Site::load(&config).unwrap_or_else(|_| panic!()), rig).unwrap();
+    // The host is "localhost", which may have an address of version 6 as well.
+    let server = start(Rig::default());
+    let address = server.addresses("imap").next().unwrap();
+    for expected in ["127.0.0.2", "127.0.0.3", "127.0.0.2"] {
+        let mut client = world.connect_to(address);
+        assert!(client.line().starts_with("* OK "));
+        client.say(LOGIN);
+        client.hear(LOGGED_IN);
+        let from = world.backends.recv().unwrap().socket().peer_addr().unwrap();
+        assert_eq!(from.ip().to_string(), expected);
+    }
+    let six = |_: &str, port| Ok(SocketAddr::new("::1".parse().unwrap(), port));
+    let server = start(Rig { resolve: Some(Arc::new(six)), ..Rig::default() });
+    let mut client = world.connect_to(server.addresses("imap").next().unwrap());
+    assert!(client.line().starts_with("* OK "));
+    client.say(LOGIN);
+    let refused = client.line();
+    assert!(refused.starts_with("a1 NO [SERVERBUG] "), "{refused}");
 }

@@ -29,6 +29,7 @@ pub(crate) async fn run(
 ) {
     let orders = &gatepost.inner.orders;
     let mut tasks = JoinSet::new();
+    let listening = gatepost.inner.own.listening(&listener);
     {
         let mut shutdown = pin!(shutdown);
         let mut ordered = pin!(orders.until_shut_down());
@@ -43,7 +44,7 @@ pub(crate) async fn run(
         })
         .await;
     }
-    drop(listener);
+    drop((listening, listener));
     gatepost.shutdown();
     let patience = orders.grace_over().map_or_else(never, |over| over + LINGER);
     let all = async { while tasks.join_next().await.is_some() {} };

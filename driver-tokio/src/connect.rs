@@ -8,11 +8,10 @@
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gatepost_core::config::Destination;
-use gatepost_core::{ConnectFault, Target};
+use gatepost_core::{ConnectFault, SourceTurns, Target};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
@@ -83,42 +82,49 @@ impl<S> Connected<S> {
 }
 
 /// TCP, with the system's name resolution: every address of the host is tried in turn, from the
-/// destination's `source_ips` where it has some.
+/// destination's `source_ips` where it has some, each in turn too. An address of a family of which
+/// there is none among them is passed over.
 #[derive(Debug, Default)]
 pub struct TcpConnector {
-    turn: AtomicUsize,
+    sources: Mutex<SourceTurns>,
 }
 
 impl TcpConnector {
     /// The default connector.
     pub const fn new() -> Self {
-        Self { turn: AtomicUsize::new(0) }
+        Self { sources: Mutex::new(SourceTurns::new()) }
     }
 
-    async fn reach(&self, at: SocketAddr, destination: &Destination) -> io::Result<TcpStream> {
-        let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_nodelay(true)?;
-        socket.set_keepalive(true)?;
-        if let Some(source) = self.source(at, destination)? {
-            socket.bind(SocketAddr::new(source, 0))?;
-        }
-        socket.connect(at).await
-    }
-
-    /// The source address whose turn it is, of the family that reaches the address.
-    fn source(&self, at: SocketAddr, destination: &Destination) -> io::Result<Option<IpAddr>> {
-        if destination.source_ips.is_empty() {
-            return Ok(None);
-        }
-        let sources = destination.source_ips.iter();
-        let fitting: Vec<_> = sources.filter(|it| it.is_ipv4() == at.is_ipv4()).collect();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        match fitting.get(turn % fitting.len().max(1)) {
-            Some(source) => Ok(Some(**source)),
-            None => Err(ErrorKind::NetworkUnreachable.into()),
-        }
+    fn source(
+        &self,
+        destination: &Destination,
+        to: IpAddr,
+    ) -> Result<Option<IpAddr>, ConnectFault> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).next(destination, to)
     }
 }
+
+async fn reach(at: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    if let Some(source) = source {
+        choose_port_late(&socket);
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    socket.connect(at).await
+}
+
+/// Lets the port be chosen with the peer, so that ports run out by peer and not in all. A kernel
+/// that cannot do so still connects.
+#[cfg(target_os = "linux")]
+fn choose_port_late(socket: &TcpSocket) {
+    use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+    let _ = setsockopt(socket, IpBindAddressNoPort, &true);
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn choose_port_late(_: &TcpSocket) {}
 
 impl Connector for TcpConnector {
     type Stream = TcpStream;
@@ -132,7 +138,17 @@ impl Connector for TcpConnector {
         addresses.rotate_left(usize::try_from(tried).unwrap_or(0) % count);
         let mut fault = ConnectFault::NoAddress;
         for address in addresses {
-            let reached = self.reach(address, &destination).await;
+            let source = match self.source(&destination, address.ip()) {
+                Ok(source) => source,
+                // Why an address that was tried did not do is the better reason.
+                Err(skipped) => {
+                    if fault == ConnectFault::NoAddress {
+                        fault = skipped;
+                    }
+                    continue;
+                }
+            };
+            let reached = reach(address, source).await;
             match reached.and_then(|stream| Ok((stream.local_addr()?, stream))) {
                 Ok((local, stream)) => return Ok(Connected::new(stream, address, local)),
                 Err(error) => fault = connect_fault(&error),
@@ -208,14 +224,24 @@ mod tests {
         assert_eq!(fault(ErrorKind::PermissionDenied), ConnectFault::Io);
     }
 
-    #[test]
-    fn source_addresses_take_turns_and_are_never_left_out() {
-        let mut backend = destination("host", 143, Protocol::Imap, TlsMode::Plain).unwrap();
-        backend.source_ips = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap()).to_vec();
+    #[tokio::test]
+    async fn source_addresses_take_turns_and_are_never_left_out() {
+        let backend = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = backend.local_addr().unwrap().port();
+        let mut there = destination("127.0.0.1", port, Protocol::Imap, TlsMode::Plain).unwrap();
+        there.source_ips = ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().unwrap()).to_vec();
         let connector = TcpConnector::new();
-        let from = |at: &str| connector.source(at.parse().unwrap(), &backend);
-        let (one, two) = (from("198.51.100.1:1").unwrap(), from("198.51.100.1:1").unwrap());
-        assert!(one != two && one.is_some() && two.is_some());
-        assert!(from("[2001:db8::1]:1").is_err(), "not from the system's choice");
+        let target = |destination: &Destination| Target {
+            destination: Arc::new(destination.clone()),
+            protocol: Protocol::Imap,
+            tried: 0,
+        };
+        for expected in ["127.0.0.2", "127.0.0.3", "127.0.0.2"] {
+            let connected = connector.connect(target(&there)).await.unwrap();
+            assert_eq!(connected.local.ip().to_string(), expected);
+        }
+        there.source_ips = vec!["::1".parse().unwrap()];
+        let fault = connector.connect(target(&there)).await.unwrap_err();
+        assert_eq!(fault, ConnectFault::NoSourceAddress);
     }
 }

@@ -22,6 +22,7 @@ use crate::connect::{AnyConnector, Connector, TcpConnector};
 use crate::limits::Limits;
 use crate::observe::Observer;
 use crate::orders::Orders;
+use crate::own::Own;
 use crate::route::{AnyRouter, Router};
 use crate::session::{Accepted, Serving};
 use crate::tls::BackendTls;
@@ -50,10 +51,13 @@ pub(crate) struct Inner {
     pub(crate) router: Arc<dyn AnyRouter>,
     pub(crate) connector: Arc<dyn AnyConnector>,
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) balancer_tls: Option<Arc<ServerConfig>>,
     pub(crate) backend_tls: Option<Arc<dyn BackendTls>>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) orders: Orders,
+    /// Where it is served.
+    pub(crate) own: Own,
     /// None: nothing is to be remembered.
     remembered: Option<RwLock<Remembered>>,
     seeds: RandomState,
@@ -68,6 +72,7 @@ impl Gatepost {
             router: Arc::new(router),
             connector: Arc::new(TcpConnector::new()),
             tls: None,
+            balancer_tls: None,
             backend_tls: None,
             observer: Arc::new(()),
             shutdown_grace: SHUTDOWN_GRACE,
@@ -122,6 +127,9 @@ impl Gatepost {
     /// A shutdown is one of the whole service: every session of this `Gatepost` and its clones is
     /// told. Where accepting fails for want of descriptors or memory it is tried again after a
     /// pause; sessions are not touched by it.
+    ///
+    /// A connection to a backend that turns out to lead to this very socket is dropped: whatever
+    /// the router says, no session goes round in a circle here.
     pub async fn serve_listener(
         &self,
         listener: TcpListener,
@@ -181,6 +189,7 @@ pub struct Builder {
     router: Arc<dyn AnyRouter>,
     connector: Arc<dyn AnyConnector>,
     tls: Option<Arc<ServerConfig>>,
+    balancer_tls: Option<Arc<ServerConfig>>,
     backend_tls: Option<Arc<dyn BackendTls>>,
     observer: Arc<dyn Observer>,
     shutdown_grace: Duration,
@@ -197,6 +206,13 @@ impl Builder {
     /// The certificate and rules for TLS with clients, implicit or by STARTTLS.
     pub fn tls(mut self, config: Arc<ServerConfig>) -> Self {
         self.tls = Some(config);
+        self
+    }
+
+    /// The certificate and rules for TLS with a balancer, under its PROXY header: for a listener
+    /// whose `balancers` name one. It should ask for no ALPN.
+    pub fn balancer_tls(mut self, config: Arc<ServerConfig>) -> Self {
+        self.balancer_tls = Some(config);
         self
     }
 
@@ -233,12 +249,16 @@ impl Builder {
     ///
     /// What is missing.
     pub fn build(self) -> Result<Gatepost, Unbuildable> {
-        let Self { listener, router, connector, tls, backend_tls, .. } = self;
+        let Self { listener, router, connector, tls, balancer_tls, backend_tls, .. } = self;
         if !listener.protocol.bears_credentials() && listener.bridge.is_none() {
             return Err(Unbuildable::NoBridge);
         }
         if tls.is_none() && listener.tls != TlsMode::Plain {
             return Err(Unbuildable::NoTls);
+        }
+        let under_header = listener.balancers.as_ref().and_then(|balancers| balancers.tls.as_ref());
+        if balancer_tls.is_none() && under_header.is_some() {
+            return Err(Unbuildable::NoBalancerTls);
         }
         let decrypted = Listener { tls: TlsMode::Implicit, ..(*listener).clone() };
         let inner = Inner {
@@ -248,9 +268,11 @@ impl Builder {
             router,
             connector,
             tls,
+            balancer_tls,
             backend_tls,
             observer: self.observer,
             orders: Orders::new(self.shutdown_grace),
+            own: Own::default(),
             remembered: self.remembers.then(RwLock::default),
             seeds: RandomState::new(),
             seeded: AtomicU64::new(0),
@@ -271,6 +293,8 @@ impl fmt::Debug for Builder {
 pub enum Unbuildable {
     /// The listener has TLS, and [`Builder::tls`] was not called.
     NoTls,
+    /// The listener has TLS under the PROXY header, and [`Builder::balancer_tls`] was not called.
+    NoBalancerTls,
     /// The listener's clients are carried without a login, and it does not say where to.
     NoBridge,
 }
@@ -279,6 +303,9 @@ impl fmt::Display for Unbuildable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoTls => f.write_str("the listener has TLS, and there is no ServerConfig for it"),
+            Self::NoBalancerTls => f.write_str(
+                "the listener has TLS with balancers, and there is no ServerConfig for it",
+            ),
             Self::NoBridge => f.write_str("the listener carries its clients, and has no bridge"),
         }
     }

@@ -162,8 +162,11 @@ impl Leg {
 
     fn poll_flush_stream(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = match &mut self.layer {
-            Layer::Open(stream) | Layer::Due(stream, ..) => stream,
-            Layer::Accepting(_) | Layer::Connecting(_) | Layer::Gone => return Poll::Ready(Ok(())),
+            Layer::Open(stream) | Layer::Due(stream, TlsStart::Server(_), _) => stream,
+            Layer::Due(_, TlsStart::Client(..), _)
+            | Layer::Accepting(_)
+            | Layer::Connecting(_)
+            | Layer::Gone => return Poll::Ready(Ok(())),
         };
         while self.taken < self.unsent.len() {
             let written = Pin::new(&mut *stream).poll_write(context, &self.unsent[self.taken..]);
@@ -219,11 +222,16 @@ impl Leg {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<TlsFacts, TlsFault>> {
-        if matches!(self.layer, Layer::Due(..)) {
-            if ready!(self.poll_flush(context)).is_err() {
-                return Poll::Ready(Err(TlsFault::Closed));
+        match self.layer {
+            // What waits goes out with the first record of the handshake, which is ours.
+            Layer::Due(_, TlsStart::Client(..), _) => self.begin_handshake(),
+            Layer::Due(_, TlsStart::Server(_), _) => {
+                if ready!(self.poll_flush(context)).is_err() {
+                    return Poll::Ready(Err(TlsFault::Closed));
+                }
+                self.begin_handshake();
             }
-            self.begin_handshake();
+            Layer::Open(_) | Layer::Accepting(_) | Layer::Connecting(_) | Layer::Gone => {}
         }
         let outcome = match &mut self.layer {
             Layer::Accepting(accept) => ready!(Pin::new(accept).poll(context))
@@ -250,12 +258,14 @@ impl Leg {
         let layer = std::mem::replace(&mut self.layer, Layer::Gone);
         self.layer = match layer {
             Layer::Due(stream, TlsStart::Server(config), leftover) => {
-                let below = Replayed::new(leftover, stream);
+                let below = Replayed::new(leftover, Vec::new(), stream);
                 let accept = TlsAcceptor::from(config).accept(below).into_fallible();
                 Layer::Accepting(Box::new(accept))
             }
             Layer::Due(stream, TlsStart::Client(config, name), leftover) => {
-                let below = Replayed::new(leftover, stream);
+                let mut held_back = std::mem::take(&mut self.unsent);
+                held_back.drain(..std::mem::take(&mut self.taken));
+                let below = Replayed::new(leftover, held_back, stream);
                 let connect = TlsConnector::from(config).connect(name, below).into_fallible();
                 Layer::Connecting(Box::new(connect))
             }

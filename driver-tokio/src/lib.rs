@@ -75,6 +75,7 @@ mod leg;
 mod limits;
 mod observe;
 mod orders;
+mod own;
 mod relay;
 mod route;
 mod session;
@@ -95,6 +96,6 @@ pub use gatepost_core::config;
 pub use gatepost_core::route::table::FileMap;
 pub use gatepost_core::sasl::Mechanism;
 pub use gatepost_core::{
-    AttemptFault, By, Close, ConnectFault, Peer, Query, Reason, Refusal, Route, Routing, Seed,
-    State, Target, TlsFacts, TlsFault,
+    AttemptFault, By, Close, ConnectFault, FrontTls, Origin, Peer, Query, Reason, Refusal, Route,
+    Routing, Seed, State, Target, TlsFacts, TlsFault,
 };

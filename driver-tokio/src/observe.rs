@@ -97,8 +97,13 @@ pub struct SessionFacts {
     pub id: Id,
     /// Where the client connected.
     pub listener: Arc<Listener>,
-    /// Both ends of the client's connection.
+    /// Both ends of the connection that was accepted.
     pub peer: Peer,
+    /// The client's address: where a balancer's PROXY header or a trusted proxy was believed, not
+    /// the peer's.
+    pub client: SocketAddr,
+    /// What the session is called there, as it was told: escape it where it is printed.
+    pub via_session: Option<Box<[u8]>>,
     /// The user name of the last login, as the client sent it: escape it where it is printed.
     /// Empty before that, and where a mechanism names nobody.
     pub user: Vec<u8>,

@@ -131,6 +131,8 @@ impl Record {
             id: Id(seed.0),
             listener: Arc::clone(listener),
             peer: accepted.peer,
+            client: accepted.peer.client,
+            via_session: None,
             user: Vec::new(),
             mechanism: None,
             client_tls: None,
@@ -177,6 +179,10 @@ impl Record {
                 self.facts.destination = Some(destination);
                 self.facts.logged_in_after = Some(self.epoch.elapsed());
                 observer.login_accepted(&self.facts);
+            }
+            Note::Origin(origin) => {
+                self.facts.client = origin.client;
+                self.facts.via_session = origin.session;
             }
             Note::ForwardingNotOffered(destination) => {
                 observer.forwarding_not_offered(&self.facts, &destination);

@@ -35,7 +35,7 @@ enum Waits {
     Ready(Ticket, Option<Answer>),
     Routing(Ticket, Boxed<Routing>),
     Connecting(Ticket, Target, Boxed<Result<Connected<BoxedStream>, ConnectFault>>),
-    Handshaking(Ticket, Side),
+    Handshaking(Ticket, Side, TlsRole),
 }
 
 impl Pending {
@@ -60,7 +60,7 @@ impl Pending {
                 answered(ticket, Answer::TlsUp(facts))
             }
             Step::StartTls(side, role) => match start_tls(side, &role, legs, inbox, record) {
-                Ok(()) => Waits::Handshaking(ticket, side),
+                Ok(()) => Waits::Handshaking(ticket, side, role),
                 Err(fault) => answered(ticket, Answer::TlsFailed(fault)),
             },
             Step::Lookup(query) => Waits::Routing(ticket, route(query, record)),
@@ -79,13 +79,13 @@ impl Pending {
     /// The backend leg is gone, and so is what was under way with it.
     pub(crate) fn hang_up(&mut self) {
         match &self.waits {
-            Waits::Connecting(..) | Waits::Handshaking(_, Side::Backend) => {
+            Waits::Connecting(..) | Waits::Handshaking(_, Side::Backend, _) => {
                 self.waits = Waits::Nothing;
             }
             Waits::Nothing
             | Waits::Ready(..)
             | Waits::Routing(..)
-            | Waits::Handshaking(_, Side::Client) => {}
+            | Waits::Handshaking(_, Side::Client, _) => {}
         }
     }
 
@@ -110,10 +110,10 @@ impl Pending {
                 let connected = ready!(future.as_mut().poll(context));
                 (*ticket, take_connection(connected, target, legs, record))
             }
-            Waits::Handshaking(ticket, side) => {
+            Waits::Handshaking(ticket, side, role) => {
                 let Some(leg) = legs.of(*side) else { return Poll::Pending };
                 let outcome = ready!(leg.poll_handshake(context));
-                (*ticket, shaken(outcome, *side, record))
+                (*ticket, shaken(outcome, role, record))
             }
         };
         self.waits = Waits::Nothing;
@@ -126,6 +126,7 @@ const fn answered(ticket: Ticket, answer: Answer) -> Waits {
 }
 
 fn admit(facts: &ClientFacts, record: &mut Record) -> Result<(), Refusal> {
+    record.facts.client = facts.client;
     record.admission = record.inner.limits.admit(facts.client.ip());
     record.admission.as_ref().map(|_| ()).ok_or(Refusal::TooManyConnections)
 }
@@ -144,6 +145,7 @@ fn start_tls(
     let inner = &record.inner;
     let start = match role {
         TlsRole::Server => TlsStart::Server(inner.tls.clone().ok_or(TlsFault::Setup)?),
+        TlsRole::Balancer => TlsStart::Server(inner.balancer_tls.clone().ok_or(TlsFault::Setup)?),
         TlsRole::Client(destination) => {
             let protocol = record.facts.listener.protocol;
             tls::toward(destination, protocol, inner.backend_tls.as_ref())?
@@ -172,6 +174,9 @@ fn take_connection(
 ) -> Answer {
     match connected {
         Err(fault) => Answer::ConnectFailed(fault),
+        Ok(Connected { address, local, .. }) if record.inner.own.holds(local, address) => {
+            Answer::ConnectFailed(ConnectFault::OwnListener)
+        }
         Ok(Connected { stream, address, local, remembered }) => {
             legs.backend = Some(Leg::new(stream));
             record.facts.backend = Some(address);
@@ -183,13 +188,14 @@ fn take_connection(
     }
 }
 
-fn shaken(outcome: Result<TlsFacts, TlsFault>, side: Side, record: &mut Record) -> Answer {
+fn shaken(outcome: Result<TlsFacts, TlsFault>, role: &TlsRole, record: &mut Record) -> Answer {
     match outcome {
         Err(fault) => Answer::TlsFailed(fault),
         Ok(facts) => {
-            match side {
-                Side::Client => record.facts.client_tls = Some(facts.clone()),
-                Side::Backend => record.facts.backend_tls = Some(facts.clone()),
+            match role {
+                TlsRole::Server => record.facts.client_tls = Some(facts.clone()),
+                TlsRole::Client(_) => record.facts.backend_tls = Some(facts.clone()),
+                TlsRole::Balancer => {}
             }
             Answer::TlsUp(facts)
         }

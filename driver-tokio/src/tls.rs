@@ -9,7 +9,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use gatepost_core::config::{Destination, Protocol};
 use gatepost_core::{TlsFacts, TlsFault};
@@ -130,6 +130,7 @@ fn agreed(state: &CommonState) -> TlsFacts {
         version,
         cipher: iana_name(suite.unwrap_or("unknown")),
         server_name: None,
+        alpn: state.alpn_protocol().map(Into::into),
         resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
     }
 }
@@ -179,16 +180,32 @@ pub(crate) fn fault(error: &io::Error) -> TlsFault {
     }
 }
 
-/// A stream that gives back what was read of it too early, before it goes on.
+/// A stream that gives back what was read of it too early, before it goes on, and that sends what
+/// was held back together with what is written first.
 pub(crate) struct Replayed {
     early: Vec<u8>,
     given: usize,
+    /// To be sent in front, in one piece with the first octets that are written.
+    held_back: Vec<u8>,
     stream: BoxedStream,
 }
 
 impl Replayed {
-    pub(crate) fn new(early: Vec<u8>, stream: BoxedStream) -> Self {
-        Self { early, given: 0, stream }
+    pub(crate) fn new(early: Vec<u8>, held_back: Vec<u8>, stream: BoxedStream) -> Self {
+        Self { early, given: 0, held_back, stream }
+    }
+
+    /// Sends what was held back and what was written since.
+    fn poll_release(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.held_back.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(context, &self.held_back);
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => drop(self.held_back.drain(..count)),
+            }
+        }
+        self.held_back = Vec::new();
+        Poll::Ready(Ok(()))
     }
 
     pub(crate) fn into_inner(self) -> BoxedStream {
@@ -203,6 +220,10 @@ impl AsyncRead for Replayed {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
+            // Whoever waits for an answer has said all that it has to say.
+            if let Poll::Ready(Err(error)) = self.poll_release(context) {
+                return Poll::Ready(Err(error));
+            }
             return Pin::new(&mut self.stream).poll_read(context, buffer);
         }
         let rest = &self.early[self.given..];
@@ -223,14 +244,24 @@ impl AsyncWrite for Replayed {
         context: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, octets)
+        if self.held_back.is_empty() {
+            return Pin::new(&mut self.stream).poll_write(context, octets);
+        }
+        self.held_back.extend_from_slice(octets);
+        match self.poll_release(context) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            // The rest goes out with what is written or flushed next.
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(octets.len())),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_release(context))?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_release(context))?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -99,3 +99,25 @@ async fn a_client_may_come_by_a_unix_socket() {
     drop(client);
     assert!(session.await.unwrap().session.logged_in_after.is_some());
 }
+
+#[tokio::test]
+async fn a_backend_that_is_the_own_listener_is_never_logged_in_to() {
+    for bind in ["127.0.0.1:0", "0.0.0.0:0"] {
+        let listener = TcpListener::bind(bind).await.unwrap();
+        let at = (std::net::Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port());
+        let home =
+            Arc::new(destination("localhost", at.1, Protocol::Imap, TlsMode::Plain).unwrap());
+        let route = move |_: Request| {
+            let answer = to(&home);
+            async move { answer }
+        };
+        let gatepost = Gatepost::builder(open_listener(), route).build().unwrap();
+        let served = gatepost.clone();
+        tokio::spawn(async move { served.serve_listener(listener, std::future::pending()).await });
+        let mut client = tokio::net::TcpStream::connect(at).await.unwrap();
+        line(&mut client).await;
+        client.write_all(b"a LOGIN alice secret\r\n").await.unwrap();
+        let heard = line(&mut client).await;
+        assert!(heard.starts_with("a NO [SERVERBUG] "), "{bind}: {heard}");
+    }
+}

@@ -11,13 +11,13 @@
 use std::sync::Arc;
 
 use gatepost_core::{
-    Close, Event, Inbox, Instant, Leg, Outbox, Peer, Refusal, Relay, Seed, Session, Step,
+    Close, Event, Inbox, Instant, Leg, Outbox, Peer, Refusal, Relay, Seed, Session, Step, TlsRole,
 };
 
 use super::cuts::Cut;
 use super::pump::Pump;
 use super::steps::{Kind, Steps};
-use super::timeline::{Deed, Emission, Fault, Reply, Script, What, World, index, place};
+use super::timeline::{Deed, Emission, Fault, Party, Reply, Script, What, World, index, place};
 
 /// The seed of every scripted session, so that its id can stand in scripts.
 const SEED: Seed = Seed(0xa1);
@@ -78,6 +78,8 @@ struct Run<'a> {
     /// Ends of stream: arrived, and told to the session.
     eof: [Eof; 2],
     steps: Steps,
+    /// What the answer to an admission is.
+    refused: Option<Refusal>,
     backend: Backend,
     /// Whether TLS input came that was never meant as such.
     slipped_in: [bool; 2],
@@ -121,6 +123,7 @@ impl<'a> Run<'a> {
             kernel: [Vec::new(), Vec::new()],
             eof: [Eof::No; 2],
             steps: Steps::default(),
+            refused: None,
             backend: Backend::None,
             slipped_in: [false; 2],
             leg_dropped: false,
@@ -165,6 +168,7 @@ impl<'a> Run<'a> {
 
     fn connect(&mut self, peer: Peer, refused: Option<Refusal>) -> Result<(), String> {
         let mut out = Outbox::default();
+        self.refused = refused;
         let listener = Arc::clone(&self.script.listener);
         let session = Session::accept(listener, peer, SEED, self.now, &mut out);
         self.stage = Stage::Session(Box::new(session));
@@ -221,13 +225,13 @@ impl<'a> Run<'a> {
 
     fn answer(&mut self, reply: &Reply) -> Result<(), String> {
         self.in_dialogue()?;
-        if let Reply::TlsUp(leg, _) = reply
-            && self.slipped_in[index(*leg)]
+        if let Reply::TlsUp(party, _) = reply
+            && self.slipped_in[index(party.leg())]
         {
-            return Err(format!("no handshake succeeds: the {leg} sent something else before"));
+            return Err(format!("no handshake succeeds: the {party} sent something else before"));
         }
-        if let Reply::TlsUp(leg, _) | Reply::TlsFailed(leg, _) = reply {
-            self.slipped_in[index(*leg)] = false;
+        if let Reply::TlsUp(party, _) | Reply::TlsFailed(party, _) = reply {
+            self.slipped_in[index(party.leg())] = false;
         }
         let (ticket, answer) = self.steps.answer(reply, &self.script.routes)?;
         match reply {
@@ -308,7 +312,12 @@ impl<'a> Run<'a> {
             if idle > IDLE_FACTS_MAX {
                 return Err("broken contract: called again for ever, and nothing is eaten".into());
             }
-            next = if again { Some(Event::Bytes) } else { self.readable() };
+            let admission = self.steps.admission(self.refused);
+            next = match admission {
+                Some((ticket, answer)) => Some(Event::Answer(ticket, answer)),
+                None if again => Some(Event::Bytes),
+                None => self.readable(),
+            };
         }
         Ok(())
     }
@@ -397,7 +406,17 @@ impl<'a> Run<'a> {
     fn begin(&mut self, step: Step) -> Result<Option<Kind>, String> {
         match step {
             Step::Admit(_) => Ok(Some(Kind::Admit)),
-            Step::StartTls(leg, _) => {
+            Step::StartTls(leg, role) => {
+                let party = match role {
+                    TlsRole::Server => Party::Client,
+                    TlsRole::Balancer => Party::Balancer,
+                    TlsRole::Client(_) => Party::Backend,
+                };
+                if party.leg() != leg {
+                    return Err(format!(
+                        "broken contract: TLS with the {party} on the {leg}'s leg"
+                    ));
+                }
                 if leg == Leg::Backend && self.backend != Backend::Up {
                     return Err("broken contract: TLS with a backend that is not connected".into());
                 }
@@ -406,8 +425,8 @@ impl<'a> Run<'a> {
                 self.slipped_in[index(leg)] = !inbox.is_empty() || !kernel.is_empty();
                 inbox.clear();
                 kernel.clear();
-                self.emissions.push(Emission::Did(Deed::StartTls(leg)));
-                Ok(Some(Kind::Tls(leg)))
+                self.emissions.push(Emission::Did(Deed::StartTls(party)));
+                Ok(Some(Kind::Tls(party)))
             }
             Step::Lookup(query) => {
                 self.emissions.push(Emission::Did(Deed::Lookup(query.identifier.clone())));

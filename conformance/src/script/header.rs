@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_core::config::{
-    Destination, Endpoint, Forwarding, Listener, Normalize, Protocol, TlsMode, TlsVersion,
+    Balancers, Destination, Endpoint, Forwarding, Listener, Normalize, Protocol, TlsMode,
+    TlsVersion,
 };
 use gatepost_core::sasl::Mechanism;
 
@@ -30,10 +31,14 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
         bridge: None,
         bind: vec![SocketAddr::from(([198, 51, 100, 1], 143))],
         tls,
+        balancers: balancers(&mut keys)?,
         hostname: keys.take("hostname", text_of)?.unwrap_or("mail.example.com".into()),
         max_connections: keys.take("max_connections", number)?.unwrap_or(8192),
         max_connections_per_ip: None,
         allow: keys.take("allow", |text| list(text, ",", parsed))?.unwrap_or_default(),
+        forwarding_trusted: keys
+            .take("forwarding_trusted", |text| list(text, ",", parsed))?
+            .unwrap_or_default(),
         preauth_timeout: keys.take("preauth_timeout", span)?.unwrap_or(Duration::from_secs(30)),
         max_auth_attempts: keys.take("max_auth_attempts", number)?.unwrap_or(3),
         alert: keys.take("alert", text_of)?,
@@ -60,6 +65,25 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
     };
     keys.finish()?;
     Ok(listener)
+}
+
+/// What the keys say of balancers in front of the listener.
+fn balancers(keys: &mut Keys<'_>) -> Result<Option<Balancers>, String> {
+    let required = keys.take("proxy_protocol", |text| match text {
+        "optional" => Ok(false),
+        "required" => Ok(true),
+        _ => Err(format!("{text:?} is neither optional nor required")),
+    })?;
+    let trusted = keys.take("proxy_trusted", |text| list(text, ",", parsed))?;
+    let tls = keys.take("proxy_tls", yes_or_no)?.unwrap_or(false);
+    match (required, trusted) {
+        (None, None) if !tls => Ok(None),
+        (Some(required), Some(trusted)) => {
+            let tls = tls.then(|| "balancer".into());
+            Ok(Some(Balancers { required, trusted, tls }))
+        }
+        (_, _) => Err("proxy_protocol and proxy_trusted stand together".into()),
+    }
 }
 
 /// What a listener advertises where its line says nothing of it.

@@ -15,6 +15,7 @@ mod core_run;
 mod cuts;
 mod header;
 mod parse;
+mod proxy_header;
 mod pump;
 mod steps;
 mod suite;

@@ -14,7 +14,8 @@ use gatepost_core::{ConnectFault, Leg, LegFault, Peer, Refusal, TlsFacts, TlsFau
 use super::header::{Keys, listener, parsed, route, span, text_of};
 use super::text::{expand, words};
 use super::timeline::{
-    Block, Deed, Emission, Expected, Fault, Input, Place, Reply, Routes, Script, Skip, What, World,
+    Block, Deed, Emission, Expected, Fault, Input, Party, Place, Reply, Routes, Script, Skip, What,
+    World,
 };
 
 /// The script that a file's text holds.
@@ -186,8 +187,8 @@ fn reply(text: &str) -> Result<Reply, String> {
     let words = words(text)?;
     let all: Vec<&str> = words.iter().map(String::as_str).collect();
     Ok(match all.as_slice() {
-        ["tls", side, "up", ..] => Reply::TlsUp(leg(side)?, tls_facts(&words[3..])?),
-        ["tls", side, "failed", fault] => Reply::TlsFailed(leg(side)?, tls_fault(fault)?),
+        ["tls", side, "up", ..] => Reply::TlsUp(party(side)?, tls_facts(&words[3..])?),
+        ["tls", side, "failed", fault] => Reply::TlsFailed(party(side)?, tls_fault(fault)?),
         ["found"] => Reply::Found(None),
         ["found", user] => Reply::Found(Some(expand(user)?.octets)),
         ["lookup", "unavailable"] => Reply::Unavailable,
@@ -206,18 +207,19 @@ fn tls_facts(words: &[String]) -> Result<TlsFacts, String> {
     let mut keys = Keys::read(words)?;
     let server_name = keys.take("sni", text_of)?;
     let (version, cipher) = match keys.take("version", text_of)?.as_deref() {
-        None | Some("TLSv1.3") => ("TLSv1.3", "TLS13_AES_256_GCM_SHA384"),
-        Some("TLSv1.2") => ("TLSv1.2", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
+        None | Some("TLSv1.3") => ("TLSv1.3", "TLS_AES_256_GCM_SHA384"),
+        Some("TLSv1.2") => ("TLSv1.2", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
         Some(other) => return Err(format!("{other:?} is not TLSv1.2 or TLSv1.3")),
     };
+    let alpn = keys.take("alpn", |text| Ok(text.as_bytes().into()))?;
     keys.finish()?;
-    Ok(TlsFacts { version, cipher, server_name, resumed: false })
+    Ok(TlsFacts { version, cipher, server_name, alpn, resumed: false })
 }
 
 fn deed(text: &str) -> Result<Deed, String> {
     let all: Vec<&str> = text.split(' ').collect();
     Ok(match all.as_slice() {
-        ["starttls", side] => Deed::StartTls(leg(side)?),
+        ["starttls", side] => Deed::StartTls(party(side)?),
         ["lookup", "-"] => Deed::Lookup(None),
         ["lookup", ..] => {
             let identifier = text.strip_prefix("lookup ").ok_or("lookup wants whom")?;
@@ -243,6 +245,16 @@ fn leg(text: &str) -> Result<Leg, String> {
         "client" => Ok(Leg::Client),
         "backend" => Ok(Leg::Backend),
         _ => Err(format!("{text:?} is neither client nor backend")),
+    }
+}
+
+fn party(text: &str) -> Result<Party, String> {
+    match text {
+        "balancer" => Ok(Party::Balancer),
+        _ => Ok(match leg(text)? {
+            Leg::Client => Party::Client,
+            Leg::Backend => Party::Backend,
+        }),
     }
 }
 
@@ -278,6 +290,8 @@ fn connect_fault(text: &str) -> Result<ConnectFault, String> {
         ConnectFault::TimedOut,
         ConnectFault::NoAddress,
         ConnectFault::Exhausted,
+        ConnectFault::OwnListener,
+        ConnectFault::NoSourceAddress,
         ConnectFault::Io,
     ];
     one_of(text, &all)
@@ -347,6 +361,7 @@ mod tests {
         for text in [
             "tls client up sni=mail.example.com version=TLSv1.2",
             "tls backend failed no-common-ground",
+            "tls balancer up alpn=imap",
             "found",
             "found alice",
             "lookup unavailable",

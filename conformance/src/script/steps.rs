@@ -9,13 +9,13 @@ use gatepost_core::{
     Answer, BackendFacts, Leg, Refusal, Route, Routing, Ticket, TlsFacts, TlsFault,
 };
 
-use super::timeline::{Reply, Routes};
+use super::timeline::{Party, Reply, Routes};
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     Admit,
-    Tls(Leg),
+    Tls(Party),
     /// Of an identifier.
     Lookup(Option<Vec<u8>>),
     /// To that port.
@@ -42,14 +42,16 @@ impl Steps {
 
     /// The backend leg is dropped, and with it what was to be done there.
     pub(super) fn forget_backend(&mut self) {
-        if let Some((_, Kind::Connect(_) | Kind::Tls(Leg::Backend))) = self.outstanding {
+        if let Some((_, Kind::Connect(_) | Kind::Tls(Party::Backend))) = self.outstanding {
             self.past.extend(self.outstanding.take());
         }
     }
 
     /// Whether a handshake with that leg is outstanding.
     pub(super) fn is_tls(&self, leg: Leg) -> bool {
-        self.outstanding.as_ref().is_some_and(|(_, kind)| *kind == Kind::Tls(leg))
+        self.outstanding
+            .as_ref()
+            .is_some_and(|(_, kind)| matches!(kind, Kind::Tls(party) if party.leg() == leg))
     }
 
     /// The answer to an outstanding admission.
@@ -86,8 +88,8 @@ impl Steps {
 /// None if it is no answer to that.
 fn answer_to(kind: &Kind, reply: &Reply, routes: &Routes) -> Option<Answer> {
     Some(match (kind, reply) {
-        (Kind::Tls(asked), Reply::TlsUp(leg, facts)) if asked == leg => tls_up(facts),
-        (Kind::Tls(asked), Reply::TlsFailed(leg, fault)) if asked == leg => tls_failed(*fault),
+        (Kind::Tls(asked), Reply::TlsUp(party, facts)) if asked == party => tls_up(facts),
+        (Kind::Tls(asked), Reply::TlsFailed(party, fault)) if asked == party => tls_failed(*fault),
         (Kind::Lookup(identifier), Reply::Found(user)) => {
             let user = user.as_ref().or(identifier.as_ref());
             let destination = routes.find(user.map(Vec::as_slice)).clone();

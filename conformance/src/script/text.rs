@@ -7,8 +7,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::proxy_header::{version_1, version_2};
+
 /// Octets that one line may expand to; a typing mistake in `$times` should not eat the memory.
 const EXPANSION_OCTETS_MAX: usize = 4 << 20;
+
+/// How functions begin.
+const FUNCTIONS: [&[u8]; 4] = [b"$b64(", b"$times(", b"$proxy1(", b"$proxy2("];
 
 /// What a line's text stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +52,7 @@ pub(super) fn printed(octets: &[u8]) -> String {
             b'\t' => text.push_str("\\t"),
             0 => text.push_str("\\0"),
             b'\\' => text.push_str("\\\\"),
-            b'$' if rest.starts_with(b"$b64(") || rest.starts_with(b"$times(") => {
+            b'$' if FUNCTIONS.iter().any(|function| rest.starts_with(function)) => {
                 text.push_str("\\x24");
             }
             b' ' if rest.len() == 1 => text.push_str("\\x20"),
@@ -102,6 +107,8 @@ impl Cursor<'_> {
                     octets.extend_from_slice(STANDARD.encode(self.octets(true)?).as_bytes());
                 }
                 b'$' if self.skip(b"$times(") => octets.extend(self.times()?),
+                b'$' if self.skip(b"$proxy1(") => octets.extend(version_1(&self.octets(true)?)?),
+                b'$' if self.skip(b"$proxy2(") => octets.extend(version_2(&self.octets(true)?)?),
                 b')' if argument && depth == 0 => {
                     self.rest = &self.rest[1..];
                     return Ok(octets);
@@ -212,7 +219,8 @@ mod tests {
 
     #[test]
     fn what_is_printed_expands_to_itself() {
-        let every: Vec<u8> = (0..=255).chain(*b"$b64(a) $times(2, b) $ ").collect();
+        let every: Vec<u8> =
+            (0..=255).chain(*b"$b64(a) $times(2, b) $proxy1(c) $proxy2(d) $ ").collect();
         assert_eq!(octets(&printed(&every)), every);
         assert!(printed(b"+ ").ends_with("\\x20"));
     }

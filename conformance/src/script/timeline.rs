@@ -109,8 +109,8 @@ pub(super) enum World {
 /// An answer to a step.
 #[derive(Debug, Clone)]
 pub(super) enum Reply {
-    TlsUp(Leg, TlsFacts),
-    TlsFailed(Leg, TlsFault),
+    TlsUp(Party, TlsFacts),
+    TlsFailed(Party, TlsFault),
     /// Of that user, or of whoever was asked for.
     Found(Option<Vec<u8>>),
     Unavailable,
@@ -118,6 +118,35 @@ pub(super) enum Reply {
         remembered: Option<Vec<u8>>,
     },
     ConnectFailed(ConnectFault),
+}
+
+/// With whom a handshake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Party {
+    Client,
+    Backend,
+    /// On the client's leg, under its PROXY header.
+    Balancer,
+}
+
+impl Party {
+    /// Where.
+    pub(super) const fn leg(self) -> Leg {
+        match self {
+            Self::Client | Self::Balancer => Leg::Client,
+            Self::Backend => Leg::Backend,
+        }
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Backend => "backend",
+            Self::Balancer => "balancer",
+        })
+    }
 }
 
 /// One line of the proxy's.
@@ -138,7 +167,7 @@ pub(crate) enum Emission {
 /// What the proxy did beside sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Deed {
-    StartTls(Leg),
+    StartTls(Party),
     Lookup(Option<Vec<u8>>),
     /// `HOST:PORT`.
     Connect(String),
@@ -152,7 +181,7 @@ pub(crate) enum Deed {
 impl fmt::Display for Deed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StartTls(leg) => write!(f, "starttls {leg}"),
+            Self::StartTls(party) => write!(f, "starttls {party}"),
             Self::Lookup(None) => f.write_str("lookup -"),
             Self::Lookup(Some(identifier)) => write!(f, "lookup {}", printed(identifier)),
             Self::Connect(place) => write!(f, "connect {place}"),

@@ -158,3 +158,30 @@ fn a_json_log_has_an_object_in_each_line() {
     assert_eq!(count(&["\"user\":\"worse\\u001b[2J\\r\\nlogin session=0000\""]), 1);
     assert!(log.lines().all(|line| line.contains("\"time_ms\":") && line.contains("\"level\":")));
 }
+
+#[test]
+fn a_client_behind_a_trusted_proxy_stands_in_the_log_beside_it() {
+    let backend = Backend::start(Tls::Plain);
+    let draft = Draft::new("log_level = \"trace\"")
+        .listener(Tls::Plain, 0, "forwarding_trusted = [\"127.0.0.0/8\"]")
+        .destination("far", &backend, "");
+    let Some(program) = Program::run(draft) else { return };
+    let mut client = program.client(Tls::Plain);
+    client.expect("* OK ");
+    let told = r#""x-originating-ip" "2001:db8::7" "x-originating-port" "50123""#;
+    client.say(format!("a ID ({told} \"x-session-id\" \"front=1\" \"x-proxy-ttl\" \"1\")\r\n"));
+    client.expect("* ID ");
+    assert!(client.answer("a").starts_with("OK "));
+    client.say(format!("b LOGIN far@test {PASSWORD}\r\n"));
+    assert!(client.answer("b").starts_with("NO [SERVERBUG] "));
+    let failed =
+        eventually("the attempt has failed", || program.lines(&["] attempt-failed "]).pop());
+    for part in [
+        " client=[2001:db8::7]:50123 via=127.0.0.1:",
+        " via_session=front\\u{3d}1 ",
+        " fault=loop state=connect",
+    ] {
+        assert!(failed.contains(part), "{part} in {failed}");
+    }
+    assert!(backend.is_unused());
+}

@@ -102,6 +102,6 @@ fn backends_see_the_source_addresses_in_turn() {
     let mut client = stage.client(Tls::Plain);
     client.expect("* OK ");
     client.say(format!("a LOGIN elsewhere@test {PASSWORD}\r\n"));
-    assert!(client.answer("a").starts_with("NO [UNAVAILABLE] "));
+    assert!(client.answer("a").starts_with("NO [SERVERBUG] "));
     assert!(backend.is_unused());
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 
 use gatepost_conformance::script::Plan;
@@ -11,7 +12,8 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
-    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
+    ClientConfig, ClientConnection, Connection, ProtocolVersion, RootCertStore, ServerConfig,
+    ServerConnection,
 };
 
 /// A connection whose socket does not block.
@@ -51,7 +53,10 @@ impl Leg {
         self.flush_all();
         self.early = early;
         self.tls = Some(Box::new(match role {
-            TlsRole::Server => server(plan),
+            TlsRole::Server => {
+                server(&plan.certificate, &plan.key, &[plan.listener.protocol.name()])
+            }
+            TlsRole::Balancer => server(&plan.balancer_certificate, &plan.balancer_key, &[]),
             TlsRole::Client(destination) => client(destination),
         }));
     }
@@ -69,7 +74,7 @@ impl Leg {
         match (read, verdict) {
             (_, Err(error)) => Shake::Failed(fault(&error)),
             (_, Ok(_)) if !tls.is_handshaking() => {
-                Shake::Up(TlsFacts { server_name, ..TlsFacts::default() })
+                Shake::Up(TlsFacts { server_name, ..agreed(tls) })
             }
             (Ok(0), _) => Shake::Failed(TlsFault::Closed),
             (Err(error), _) if error.kind() != ErrorKind::WouldBlock => {
@@ -177,15 +182,33 @@ fn read_tls(tls: &mut Connection, input: &mut Input<'_>, buffer: &mut [u8]) -> i
     tls.reader().read(buffer)
 }
 
-fn server(plan: &Plan) -> Connection {
-    let chain = CertificateDer::from_pem_file(&plan.certificate).expect("the plan's certificate");
-    let key = PrivateKeyDer::from_pem_file(&plan.key).expect("the plan's key");
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+fn agreed(tls: &Connection) -> TlsFacts {
+    let suite = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    TlsFacts {
+        version: match tls.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        },
+        // rustls has names of its own for the suites of TLS 1.3.
+        cipher: match suite {
+            Some("TLS13_AES_256_GCM_SHA384") => "TLS_AES_256_GCM_SHA384",
+            other => other.unwrap_or_default(),
+        },
+        alpn: tls.alpn_protocol().map(Into::into),
+        ..TlsFacts::default()
+    }
+}
+
+fn server(certificate: &Path, key: &Path, alpn: &[&str]) -> Connection {
+    let chain = CertificateDer::from_pem_file(certificate).expect("the plan's certificate");
+    let key = PrivateKeyDer::from_pem_file(key).expect("the plan's key");
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider's versions")
         .with_no_client_auth()
         .with_single_cert(vec![chain], key)
         .expect("a certificate with its key");
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     ServerConnection::new(Arc::new(config)).expect("a fresh connection").into()
 }
 

@@ -144,7 +144,7 @@ fn parsed<T: FromStr>(value: &Value<'_>, kind: &str, remedy: &str) -> Option<T> 
 
 /// Whether the text can be a host name: labels of letters, digits, hyphens and underscores, the
 /// last one not of digits alone, since that would be a mistyped address.
-pub(super) fn is_host_name(text: &str) -> bool {
+pub(crate) fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         (1..=LABEL_OCTETS_MAX).contains(&label.len())
             && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet))

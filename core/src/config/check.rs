@@ -8,7 +8,7 @@ use alloc::{format, string::ToString, sync::Arc, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::routing::{PASS_THROUGH, Routing};
-use super::{destination::Destination, listener::Listener, reader::Section};
+use super::{destination::Destination, listener::Listener, own::accepts, reader::Section};
 
 /// No two listeners may take the same address and port. 0.0.0.0 and :: are different ones.
 pub(super) fn distinct_binds(root: &Section<'_>, listeners: &[Arc<Listener>]) {
@@ -64,7 +64,8 @@ pub(super) fn default_speaks(root: &Section<'_>, listeners: &[Arc<Listener>], ro
     }
 }
 
-/// No destination may be one of our own listeners, as far as that shows without a name server.
+/// No destination may be one of our own listeners, as far as that shows without a name server and
+/// without knowing the addresses of this machine.
 pub(super) fn no_loops(
     root: &Section<'_>,
     listeners: &[Arc<Listener>],
@@ -75,11 +76,11 @@ pub(super) fn no_loops(
         for (protocol, endpoint) in &destination.endpoints {
             let own = listeners.iter().find(|listener| {
                 listener.bind.iter().any(|bind| {
-                    bind.port() == endpoint.port
-                        && addresses.iter().any(|address| takes(bind.ip(), *address))
+                    let mut addresses = addresses.iter();
+                    addresses.any(|ip| accepts(*bind, SocketAddr::new(*ip, endpoint.port), false))
                 })
             });
-            if let Some(own) = own.filter(|_| endpoint.port != 0) {
+            if let Some(own) = own {
                 let path = ["destination", &destination.name, "protocol", protocol.name(), "port"];
                 let address = format!("{} port {}", destination.host, endpoint.port);
                 let problem = format!("{address} is the proxy's own listener \"{}\"", own.name);
@@ -89,24 +90,13 @@ pub(super) fn no_loops(
     }
 }
 
-/// The addresses that connecting to a host reaches, where that shows from the text.
+/// The addresses that a host stands for, where that shows from the text.
 fn reached(host: &str) -> Vec<IpAddr> {
     const LOOPBACKS: [IpAddr; 2] =
         [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        // Who connects to the unspecified address reaches this very machine.
-        Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => [LOOPBACKS[0]].into(),
-        Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => [LOOPBACKS[1]].into(),
+    match host.parse() {
         Ok(address) => [address].into(),
         Err(_) if host.eq_ignore_ascii_case("localhost") => LOOPBACKS.into(),
         Err(_) => Vec::new(),
     }
-}
-
-/// Whether a socket that is bound to one address takes connections to the other. Of the addresses
-/// that an unspecified one stands for, only loopback is certainly ours.
-fn takes(bound: IpAddr, address: IpAddr) -> bool {
-    let bound = bound.to_canonical();
-    bound == address
-        || bound.is_unspecified() && address.is_loopback() && bound.is_ipv4() == address.is_ipv4()
 }

@@ -10,8 +10,9 @@ use core::{net::SocketAddr, time::Duration};
 
 use super::{
     address::{Cidr, cidr, socket_address},
+    balancer::{self, Balancers},
     capabilities::{ByProtocol, banner, line, mechanisms},
-    choice::{Choice, Normalize, Protocol, TlsMode, TlsVersion},
+    choice::{Normalize, Protocol, TlsMode, TlsVersion},
     destination::Destination,
     reader::{Section, Value},
     routing::Lookup,
@@ -33,6 +34,8 @@ pub struct Listener {
     pub bind: Vec<SocketAddr>,
     /// How TLS begins.
     pub tls: TlsMode,
+    /// Balancers in front of it; none: its clients connect themselves.
+    pub balancers: Option<Balancers>,
     /// The name by which the proxy calls itself.
     pub hostname: String,
     /// Connections at a time; 0 closes the listener.
@@ -41,6 +44,8 @@ pub struct Listener {
     pub max_connections_per_ip: Option<u32>,
     /// Who may connect; empty: everybody.
     pub allow: Vec<Cidr>,
+    /// Proxies that may say who their client is, by the address of their socket.
+    pub forwarding_trusted: Vec<Cidr>,
     /// The client's time before login, summed over the dialogue.
     pub preauth_timeout: Duration,
     /// Failed logins on one connection until it ends.
@@ -91,16 +96,6 @@ pub(super) struct Inherited {
     pub(super) pass_through: Option<Arc<Destination>>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum ProxyHeader {
-    Off,
-}
-
-impl Choice for ProxyHeader {
-    const NAMES: &'static [(&'static str, Self)] = &[("off", Self::Off)];
-    const NOT_BUILT: &'static [&'static str] = &["optional", "required"];
-}
-
 const CONNECTIONS: u32 = 8192;
 const CONNECTIONS_MAX: u32 = 1_000_000;
 const PREAUTH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -115,7 +110,6 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
     let tls = section.required("tls", hint, |value| value.choice());
     let hint = "list addresses with ports, such as [\"0.0.0.0:993\"]";
     let bind = section.required("bind", hint, |value| value.list(socket_address));
-    section.optional("proxy_protocol", |value| value.choice::<ProxyHeader>());
     let count = |value: &Value<'_>| value.integer(0..=CONNECTIONS_MAX);
     let count_one = |value: &Value<'_>| value.integer(1..=CONNECTIONS_MAX);
     let attempts = |value: &Value<'_>| value.integer(1..=AUTH_ATTEMPTS_MAX);
@@ -130,10 +124,12 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
         bridge: all.pass_through.clone().filter(|_| carried),
         bind: bind.unwrap_or_default(),
         tls: tls.unwrap_or(TlsMode::Plain),
+        balancers: balancer::read(section, &all.certificates),
         hostname: all.hostname.clone(),
         max_connections: section.or("max_connections", CONNECTIONS, count),
         max_connections_per_ip: section.optional("max_connections_per_ip", count_one),
         allow: section.or("allow", Vec::new(), |value| value.list(cidr)),
+        forwarding_trusted: section.or("forwarding_trusted", Vec::new(), |it| it.list(cidr)),
         preauth_timeout: section.or("preauth_timeout", PREAUTH_TIMEOUT, Value::duration),
         max_auth_attempts: section.or("max_auth_attempts", AUTH_ATTEMPTS, attempts),
         alert: section.optional("alert", line).filter(|alert| !alert.is_empty()),
@@ -165,7 +161,8 @@ fn protocol(value: &Value<'_>) -> Option<Protocol> {
     value.choice()
 }
 
-fn certificate(value: &Value<'_>, known: &[String]) -> Option<String> {
+/// Reads the name of a certificate that there is.
+pub(super) fn certificate(value: &Value<'_>, known: &[String]) -> Option<String> {
     let name = value.text()?;
     if !known.iter().any(|known| known == name) {
         let remedy = match nearest(name, known.iter().map(String::as_str)) {
@@ -194,6 +191,7 @@ fn check(section: &Section<'_>, listener: &Listener, tls: Option<TlsMode>, certi
         Some(TlsMode::Plain)
             if listener.protocol.bears_credentials()
                 && !listener.cleartext_without_tls
+                && listener.balancers.is_none()
                 && listener.mechanisms.iter().all(|mechanism| is_cleartext(*mechanism)) =>
         {
             let problem = "nobody can log in here, since every mechanism needs TLS";
@@ -218,13 +216,14 @@ fn check(section: &Section<'_>, listener: &Listener, tls: Option<TlsMode>, certi
 
 /// Rules for a listener whose clients are carried from their first byte.
 fn check_carried(section: &Section<'_>, listener: &Listener) {
-    const OF_LOGINS: [&str; 6] = [
+    const OF_LOGINS: [&str; 7] = [
         "max_auth_attempts",
         "working_interval",
         "allow_plain_auth_without_tls",
         "sasl",
         "banner",
         "normalize",
+        "forwarding_trusted",
     ];
     let carried = format!("{} is carried from the first byte", listener.protocol.name());
     if listener.tls == TlsMode::StartTls {

@@ -9,6 +9,7 @@
 //! `destination`, `check` (rules that span tables).
 
 mod address;
+mod balancer;
 mod capabilities;
 mod check;
 mod choice;
@@ -17,6 +18,7 @@ mod duration;
 mod fault;
 mod keys;
 mod listener;
+mod own;
 mod reader;
 mod routing;
 mod server;
@@ -32,14 +34,18 @@ use toml::de::DeTable;
 
 pub use self::{
     address::{Cidr, NotCidr},
+    balancer::Balancers,
     choice::{Forwarding, LogFormat, LogLevel, Normalize, Protocol, TlsMode, TlsVersion},
     destination::{Destination, Endpoint},
     fault::{Fault, Warning},
     listener::Listener,
+    own::accepts,
     routing::{Mapping, MappingSource, Routing},
     server::Server,
     tls::{Certificate, TlsProtocols},
 };
+
+pub(crate) use self::address::is_host_name;
 
 use self::{fault::Report, listener::Inherited, reader::Section};
 

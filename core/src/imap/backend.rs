@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
-use super::command::IdFields;
+use super::command::{ID_PAIRS_MAX, IdFields};
 use super::login::{Login, Way};
 use super::{Capabilities, Received, Sent, State, Welcome, listed, refusal_text};
 use crate::automaton::{Advance, BackendAsk};
@@ -530,16 +530,19 @@ impl Verdict {
     }
 }
 
-/// The client's own words, then ours. Of the client's those are left out for which the line has no
-/// room: a backend that finds it too long would refuse the login behind it.
+/// The client's own words, then ours. Of the client's those are left out for which the line or the
+/// list has no room: a backend that finds them too long would refuse the login behind the one, and
+/// lose who the client is with the other.
 fn write_id(client: &IdFields, identity: &Identity, out: &mut Vec<u8>) {
     let mut ours = Vec::new();
-    for (name, value) in identity.id_fields() {
+    let fields = identity.id_fields();
+    let pairs_left = ID_PAIRS_MAX.saturating_sub(fields.len());
+    for (name, value) in fields {
         write_field(name.as_bytes(), Some(value.as_bytes()), &mut ours);
     }
     let mut room = BACKEND_COMMAND_MAX.saturating_sub(b"I ID ()\r\n".len() + ours.len());
     out.extend_from_slice(b"I ID (");
-    for (name, value) in client.pairs() {
+    for (name, value) in client.pairs().take(pairs_left) {
         let mut field = Vec::new();
         write_field(name, value, &mut field);
         field.push(b' ');

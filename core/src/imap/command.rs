@@ -148,19 +148,34 @@ pub(crate) fn authenticate<'a>(
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct IdFields(Vec<(Vec<u8>, Option<Vec<u8>>)>);
 
+/// What an ID command said.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Id {
+    /// Of the client itself.
+    pub(crate) own: IdFields,
+    /// What only a proxy may say, of its client.
+    pub(crate) reserved: IdFields,
+}
+
 /// ID's argument is not a list of pairs, or is past a limit of RFC 2971 §3.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadId;
 
 impl IdFields {
-    /// Reads ID's argument. Fields that only a proxy may send are left out.
-    pub(crate) fn parse(arguments: Arguments<'_>) -> Result<Self, BadId> {
-        Self::read(arguments).ok_or(BadId)
-    }
-
     /// Names and values, in the client's order.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.0.iter().map(|(name, value)| (name.as_slice(), value.as_deref()))
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Id {
+    /// Reads ID's argument.
+    pub(crate) fn parse(arguments: Arguments<'_>) -> Result<Self, BadId> {
+        Self::read(arguments).ok_or(BadId)
     }
 
     fn read(mut arguments: Arguments<'_>) -> Option<Self> {
@@ -168,7 +183,7 @@ impl IdFields {
         if arguments.0.eq_ignore_ascii_case(b"NIL") {
             return Some(Self::default());
         }
-        let mut fields = Vec::new();
+        let mut id = Self::default();
         let mut pairs = 0;
         arguments.exactly(b'(')?;
         while arguments.exactly(b')').is_none() {
@@ -184,31 +199,18 @@ impl IdFields {
             if !fits || pairs > ID_PAIRS_MAX {
                 return None;
             }
-            if !is_reserved_id_field(&name) {
-                fields.push((name, value));
-            }
+            let fields = if is_reserved_id_field(&name) { &mut id.reserved } else { &mut id.own };
+            fields.0.push((name, value));
         }
         arguments.end()?;
-        Some(Self(fields))
+        Some(id)
     }
 }
 
-/// Whether a field of a client's own ID command would speak in the proxy's name: it begins as one
-/// of those that the proxy writes, or that backends trust from other proxies.
+/// Whether a field of a client's ID command would speak in a proxy's name: as all do that proxies
+/// write and backends trust. Of the fields that RFC 2971 §3.3 gives to clients none begins so.
 fn is_reserved_id_field(name: &[u8]) -> bool {
-    const RESERVED: [&[u8]; 8] = [
-        b"x-originating-",
-        b"x-connected-",
-        b"x-proxy-",
-        b"x-session-",
-        b"x-client-transport",
-        b"x-forward-",
-        b"x-multiplex",
-        b"x-via",
-    ];
-    RESERVED.iter().any(|prefix| {
-        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    })
+    name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"x-"))
 }
 
 fn split_while(bytes: &[u8], wanted: impl Fn(&u8) -> bool) -> (&[u8], &[u8]) {
@@ -276,25 +278,26 @@ mod tests {
     }
 
     #[test]
-    fn id_leaves_out_what_only_a_proxy_may_say() {
+    fn id_keeps_apart_what_only_a_proxy_may_say() {
         let arguments = Arguments(br#" ("name" "x" "X-Originating-IP" "192.0.2.66" "os" NIL)"#);
-        let fields = IdFields::parse(arguments).expect("well-formed");
+        let id = Id::parse(arguments).expect("well-formed");
         let expected: [(&[u8], Option<&[u8]>); 2] = [(b"name", Some(b"x")), (b"os", None)];
-        assert!(fields.pairs().eq(expected));
-        assert_eq!(IdFields::parse(Arguments(b" nil")), Ok(IdFields::default()));
-        assert_eq!(IdFields::parse(Arguments(b" ()")), Ok(IdFields::default()));
+        assert!(id.own.pairs().eq(expected));
+        let expected: [(&[u8], Option<&[u8]>); 1] = [(b"X-Originating-IP", Some(b"192.0.2.66"))];
+        assert!(id.reserved.pairs().eq(expected));
+        assert_eq!(Id::parse(Arguments(b" nil")), Ok(Id::default()));
+        assert_eq!(Id::parse(Arguments(b" ()")), Ok(Id::default()));
         for bad in
             [&b""[..], b" (\"a\")", b" (())", b" (\"a\" \"b\"", b" (\"a\" \"b\") x", b" (a b)"]
         {
-            assert_eq!(IdFields::parse(Arguments(bad)), Err(BadId), "{bad:?}");
+            assert_eq!(Id::parse(Arguments(bad)), Err(BadId), "{bad:?}");
         }
     }
 
     #[test]
     fn names_of_ours_are_reserved_in_any_case() {
         assert!(is_reserved_id_field(b"X-Originating-IP"));
-        assert!(is_reserved_id_field(b"x-forward-anything"));
-        assert!(!is_reserved_id_field(b"name"));
-        assert!(!is_reserved_id_field(b"x-original"));
+        assert!(is_reserved_id_field(b"x-whatever-comes"));
+        assert!(!is_reserved_id_field(b"name") && !is_reserved_id_field(b"x"));
     }
 }

@@ -8,17 +8,16 @@
 //! Invariants: every unit eaten is answered; nothing a client sent is echoed but a valid tag;
 //! what stands behind the eaten unit is left alone. Commands are taken apart in `command.rs`.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use memchr::memrchr;
 
-use super::command::{self, Arguments, BadId, Command, IdFields};
+use super::command::{self, Arguments, Command, Id, IdFields};
 use super::{Welcome, refusal_text};
 use crate::automaton::{Advance, FrontendAsk};
 use crate::close::{By, Reason, Refusal, Toll};
-use crate::config::Listener;
 use crate::dialogue::{Denied, Ledger, Taken, Terms, Turn, bounded_login, say};
+use crate::introduction::Introduction;
 use crate::line::{self, SASL_MESSAGE_MAX};
 use crate::literal::{Framing, Literal, Piece};
 use crate::sasl::encode_base64;
@@ -50,9 +49,9 @@ pub(crate) struct Frontend {
 type Outcome = Advance<FrontendAsk>;
 
 impl Frontend {
-    pub(crate) fn new(listener: Arc<Listener>) -> Self {
+    pub(crate) fn new(terms: Terms) -> Self {
         Self {
-            terms: Terms::new(listener),
+            terms,
             turn: Turn::Command,
             tag: Vec::new(),
             framing: Framing::default(),
@@ -76,7 +75,7 @@ impl Frontend {
         self.id = IdFields::default();
     }
 
-    /// What the client said of itself with ID, without what only a proxy may say.
+    /// What the client said of itself with ID, without what only a proxy may say of it.
     pub(crate) const fn id(&self) -> &IdFields {
         &self.id
     }
@@ -275,13 +274,27 @@ impl Frontend {
     }
 
     fn take_id(&mut self, tag: &[u8], arguments: Arguments<'_>, out: &mut Vec<u8>) -> FrontendAsk {
-        match IdFields::parse(arguments) {
-            Ok(fields) => {
-                self.id = fields;
-                say(out, &["* ID (\"name\" \"Gatepost\")"]);
-                ok(tag, "ID completed", out)
+        let Ok(Id { own, reserved }) = Id::parse(arguments) else {
+            return self.bad(tag, "Invalid ID parameters", out);
+        };
+        let mut told = None;
+        if self.terms.trusted && !reserved.is_empty() {
+            let Ok(introduction) = Introduction::from_id(reserved.pairs()) else {
+                return self.bad(tag, "Invalid ID parameters", out);
+            };
+            told = Some(introduction).filter(|told| *told != Introduction::default());
+        }
+        if told.is_some() && !self.ledger.introduction() {
+            return self.bad(tag, "Too many introductions", out);
+        }
+        self.id = own;
+        say(out, &["* ID (\"name\" \"Gatepost\")"]);
+        match told {
+            Some(introduction) => {
+                ok(tag, "Trusted ID completed", out);
+                FrontendAsk::Introduced(introduction)
             }
-            Err(BadId) => self.bad(tag, "Invalid ID parameters", out),
+            None => ok(tag, "ID completed", out),
         }
     }
 

@@ -16,7 +16,7 @@ use super::{Sender, State, Welcome, quotable, refusal_text, write_string};
 use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
-use crate::forward::xclient_commands;
+use crate::forward::{announced, xclient_commands};
 use crate::handshake::{self, Quota, Settings};
 use crate::line::{BACKEND_LINE_MAX, without_controls};
 use crate::literal::{self, Framing, write_quoted};
@@ -56,7 +56,8 @@ enum Phase {
 #[derive(Debug, Default)]
 struct Capabilities {
     starttls: bool,
-    xclient: bool,
+    /// The attributes of XCLIENT that it names, if it offers that.
+    xclient: Option<Vec<u8>>,
     mechanisms: Vec<u8>,
 }
 
@@ -191,16 +192,17 @@ impl Backend {
             Way::Command(never) => match never {},
         };
         let mut introductions = 0;
-        if let Some(identity) =
-            self.settings.identity.as_ref().filter(|_| self.capabilities.xclient)
+        if let Some(identity) = &self.settings.identity
+            && let Some(list) = &self.capabilities.xclient
         {
             // Dovecot, which gave the command its meaning here, takes v6 addresses as they are.
-            for command in xclient_commands(&identity.xclient_attributes("")) {
+            let attributes = announced(identity.xclient_attributes(""), list);
+            self.introduced = attributes.iter().any(|(name, _)| *name == "ADDR");
+            for command in xclient_commands(&attributes) {
                 out.extend_from_slice(&command);
                 out.extend_from_slice(b"\r\n");
                 introductions += 1;
             }
-            self.introduced = true;
         }
         out.extend_from_slice(b"AUTHENTICATE ");
         write_quoted(mechanism.name().as_bytes(), out);
@@ -242,7 +244,7 @@ impl Capabilities {
     fn take(&mut self, name: &[u8], value: &[u8]) {
         match name.to_ascii_uppercase().as_slice() {
             b"STARTTLS" => self.starttls = true,
-            b"XCLIENT" => self.xclient = true,
+            b"XCLIENT" => self.xclient = Some(value.to_vec()),
             b"SASL" => self.mechanisms = without_controls(value),
             _ => {}
         }

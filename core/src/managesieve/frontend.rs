@@ -10,14 +10,13 @@
 //! string of its own length; what stands behind the eaten unit is left alone.
 
 use alloc::borrow::Cow;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{QUOTED_MAX, Sender, Welcome, refusal_text, write_string};
 use crate::automaton::{Advance, FrontendAsk};
 use crate::close::{By, Reason, Refusal, Toll};
-use crate::config::Listener;
 use crate::dialogue::{Denied, Ledger, Rejection, Taken, Terms, Turn, say};
+use crate::introduction::{ANNOUNCED, Introduction};
 use crate::line::{self, LINE_MAX, SASL_MESSAGE_MAX, first_word};
 use crate::literal::{Framing, Piece, read_string};
 use crate::sasl::encode_base64;
@@ -53,13 +52,8 @@ pub(crate) struct Frontend {
 type Outcome = Advance<FrontendAsk>;
 
 impl Frontend {
-    pub(crate) fn new(listener: Arc<Listener>) -> Self {
-        Self {
-            terms: Terms::new(listener),
-            turn: Turn::Command,
-            framing: Framing::default(),
-            ledger: Ledger::default(),
-        }
+    pub(crate) fn new(terms: Terms) -> Self {
+        Self { terms, turn: Turn::Command, framing: Framing::default(), ledger: Ledger::default() }
     }
 
     /// Says hello, which is to say what there is; also once TLS is up (RFC 5804 §2.2).
@@ -209,6 +203,7 @@ impl Frontend {
             }
             b"STARTTLS" => self.reject("STARTTLS is not available", out),
             b"AUTHENTICATE" => self.authenticate(argument, out),
+            b"XCLIENT" if self.terms.trusted => self.take_introduction(rest, out),
             [first, ..] if first.is_ascii_alphabetic() => {
                 self.reject("Command not allowed before authentication", out)
             }
@@ -230,6 +225,18 @@ impl Frontend {
             }
             None => self.reject("Invalid NOOP argument", out),
         }
+    }
+
+    /// A proxy says who its client is, in attributes as they are, not in strings.
+    fn take_introduction(&mut self, attributes: &[u8], out: &mut Vec<u8>) -> FrontendAsk {
+        let Ok(introduction) = Introduction::from_xclient(attributes) else {
+            return self.reject("Invalid XCLIENT arguments", out);
+        };
+        if !self.ledger.introduction() {
+            return self.reject("Too many introductions", out);
+        }
+        say(out, &["OK \"Updated\""]);
+        FrontendAsk::Introduced(introduction)
     }
 
     /// RFC 5804 §2.1. An initial response is base64 and nothing else; an empty one is empty.
@@ -293,6 +300,9 @@ impl Frontend {
         }
         if self.terms.offers_tls() {
             say(out, &["\"STARTTLS\""]);
+        }
+        if self.terms.trusted {
+            write_capability("XCLIENT", ANNOUNCED, out);
         }
         write_capability("VERSION", "1.0", out);
     }

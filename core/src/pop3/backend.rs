@@ -16,7 +16,7 @@ use super::{Modes, State, Welcome, refusal_text};
 use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
-use crate::forward::xclient_commands;
+use crate::forward::{announced, xclient_commands};
 use crate::handshake::{self, Quota, Settings, StatusText, write_initial};
 use crate::line::{self, BACKEND_LINE_MAX, first_word, without_controls};
 use crate::sasl::{Login, Mechanism, Proof, decode_base64, encode_base64};
@@ -313,12 +313,16 @@ impl Backend {
             self.ask_capabilities(Due::Capa, out);
             return Ok(BackendAsk::Nothing);
         }
-        let offered = self.hinted || self.capabilities.has("XCLIENT");
-        if let Some(identity) = self.settings.identity.as_ref().filter(|_| offered) {
+        let listed = self.capabilities.list().and_then(Capabilities::xclient);
+        let offered = listed.or_else(|| self.hinted.then_some(&[]));
+        if let Some(identity) = &self.settings.identity
+            && let Some(list) = offered
+        {
             // Dovecot, which gave the command its meaning here, takes v6 addresses as they are.
-            let commands = xclient_commands(&identity.xclient_attributes(""));
+            let attributes = announced(identity.xclient_attributes(""), list);
+            let commands = xclient_commands(&attributes);
             self.plan.extend(commands.into_iter().map(|command| (Due::Xclient, command)));
-            self.introduced = true;
+            self.introduced = attributes.iter().any(|(name, _)| *name == "ADDR");
         }
         if let Some(language) = &self.modes.language {
             self.plan.push_back((Due::Mode, [b"LANG ", language.as_slice()].concat()));
@@ -499,6 +503,12 @@ impl Capabilities {
         self.lines().any(|(listed, _)| listed.eq_ignore_ascii_case(tag.as_bytes()))
     }
 
+    /// The attributes that it names with XCLIENT, if that is listed.
+    fn xclient(&self) -> Option<&[u8]> {
+        let mut lines = self.lines();
+        lines.find(|(tag, _)| tag.eq_ignore_ascii_case(b"XCLIENT")).map(|(_, names)| names)
+    }
+
     fn offers(&self, mechanism: Mechanism) -> bool {
         self.lines().filter(|(tag, _)| tag.eq_ignore_ascii_case(b"SASL")).any(|(_, names)| {
             names
@@ -544,7 +554,6 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::SessionId;
     use crate::forward::Identity;
 
     const CAPA: &[&str] = &["CAPA"];
@@ -554,7 +563,7 @@ mod tests {
             client: ([192, 0, 2, 7], 50123).into(),
             local: ([198, 51, 100, 1], 110).into(),
             ttl: 6,
-            session: SessionId(0xa1),
+            session: "a1".into(),
             client_tls: true,
             server_name: None,
         };

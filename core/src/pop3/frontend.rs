@@ -7,19 +7,19 @@
 //! behind the eaten line is left alone. A line past its verb's limit is refused whole; only one
 //! whose end is not in reach ends the connection.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Modes, Welcome, refusal_text};
 use crate::automaton::{Advance, FrontendAsk};
 use crate::close::{By, Reason, Refusal, Toll};
-use crate::config::Listener;
 use crate::dialogue::{Denied, Ledger, Taken, Terms, Turn, bounded_login, say};
+use crate::introduction::{ANNOUNCED, Introduction};
 use crate::line::{self, LINE_MAX, SASL_MESSAGE_MAX, first_word};
 use crate::sasl::encode_base64;
 use crate::secret::Secret;
 
-/// Octets of a command's line, its end included (RFC 2449 §4), but for AUTH and PASS.
+/// Octets of a command's line, its end included (RFC 2449 §4), but for AUTH, PASS and a trusted
+/// proxy's XCLIENT.
 pub(crate) const COMMAND_MAX: usize = 255;
 
 /// Octets of a mechanism's name (RFC 4422 §3.1).
@@ -48,9 +48,9 @@ pub(crate) struct Frontend {
 type Outcome = Advance<FrontendAsk>;
 
 impl Frontend {
-    pub(crate) fn new(listener: Arc<Listener>) -> Self {
+    pub(crate) fn new(terms: Terms) -> Self {
         Self {
-            terms: Terms::new(listener),
+            terms,
             turn: Turn::Command,
             user: None,
             modes: Modes::default(),
@@ -60,8 +60,10 @@ impl Frontend {
     }
 
     /// Says hello; without a timestamp, since APOP's secret could not be carried on.
+    /// A proxy that may introduce its client reads so here, as with Dovecot, and need not ask.
     pub(crate) fn greet(&self, out: &mut Vec<u8>) {
-        say(out, &["+OK ", &self.terms.listener.banner]);
+        let hint = if self.terms.trusted { "[XCLIENT] " } else { "" };
+        say(out, &["+OK ", hint, &self.terms.listener.banner]);
     }
 
     /// TLS is up: whatever was said before it is forgotten, the counters of abuse excepted.
@@ -169,6 +171,7 @@ impl Frontend {
         match verb.as_slice() {
             b"AUTH" => self.authenticate(argument, out),
             b"PASS" => self.take_password(argument, out),
+            b"XCLIENT" if self.terms.trusted => self.take_introduction(rest, out),
             _ if whole > COMMAND_MAX => self.reject("Line is too long", out),
             b"USER" => self.take_user(argument, out),
             b"LANG" if self.terms.advertises("LANG") => self.take_language(argument, out),
@@ -211,6 +214,9 @@ impl Frontend {
         if self.terms.offers_tls() {
             say(out, &["STLS"]);
         }
+        if self.terms.trusted {
+            say(out, &["XCLIENT ", ANNOUNCED]);
+        }
         say(out, &["."]);
         FrontendAsk::Nothing
     }
@@ -245,6 +251,19 @@ impl Frontend {
         }
         self.modes.language = Some(tag.to_vec());
         served("Language is set at login", out)
+    }
+
+    /// A proxy says who its client is.
+    fn take_introduction(&mut self, attributes: &[u8], out: &mut Vec<u8>) -> FrontendAsk {
+        let Ok(introduction) = Introduction::from_xclient(attributes) else {
+            return self.reject("Invalid XCLIENT arguments", out);
+        };
+        if !self.ledger.introduction() {
+            return self.reject("Too many introductions", out);
+        }
+        self.user = None;
+        say(out, &["+OK Updated"]);
+        FrontendAsk::Introduced(introduction)
     }
 
     /// The whole rest of the line is the name.

@@ -15,7 +15,6 @@ use crate::automaton::BackendAsk;
 use crate::close::{AttemptFault, ConnectFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Endpoint, Forwarding, TlsMode};
 use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Step, Target, TlsRole};
-use crate::forward::{Identity, proxy_v2_header};
 use crate::handshake::Settings;
 use crate::protocol::{Backend, Welcome};
 use crate::relay::Relay;
@@ -88,6 +87,9 @@ impl Session {
         let Some(endpoint) = dial.destination.endpoint(protocol) else {
             return self.fail_attempt(errand, AttemptFault::NoEndpoint, State::Connect, now, out);
         };
+        if self.ttl_beyond(&dial.destination).is_none() {
+            return self.fail_attempt(errand, AttemptFault::Loop, State::Connect, now, out);
+        }
         // The configuration refuses such a destination; a router of somebody's own may not.
         if endpoint.tls == TlsMode::Plain
             && !dial.destination.allow_plaintext_auth
@@ -118,7 +120,7 @@ impl Session {
             return self.fail_attempt(errand, AttemptFault::NoEndpoint, State::Connect, now, out);
         };
         if endpoint.forwarding == Forwarding::Proxy {
-            out.backend.extend(proxy_v2_header(self.peer.client, self.peer.local));
+            self.proxy_header(&destination).write(&mut out.backend);
         }
         if endpoint.tls == TlsMode::Implicit {
             self.phase = Phase::BackendTls(errand);
@@ -178,23 +180,12 @@ impl Session {
             tls: endpoint.tls,
             verified: pinned || !destination.tls_allow_invalid_certs,
             identity: (endpoint.forwarding == Forwarding::Xclient)
-                .then(|| self.identity(destination.proxy_ttl)),
+                .then(|| self.identity(destination)),
             remembered: attempt.dial.facts.as_mut().and_then(|facts| facts.remembered.take()),
         };
         let backend = frontend.backend(Arc::clone(&attempt.login), settings);
         self.phase = Phase::Backend(attempt, backend);
         self.feed_backend(inbox, now, out);
-    }
-
-    fn identity(&self, ttl: u8) -> Identity {
-        Identity {
-            client: self.peer.client,
-            local: self.peer.local,
-            ttl: ttl.saturating_sub(1),
-            session: self.id,
-            client_tls: self.client_tls.is_some(),
-            server_name: self.client_tls.as_ref().and_then(|facts| facts.server_name.clone()),
-        }
     }
 
     /// Lets the backend automaton eat what is there.
@@ -346,8 +337,11 @@ impl Session {
             Phase::Backend(attempt, backend) | Phase::Challenged(attempt, backend) => {
                 self.fail_handshake(attempt, &backend, fault, now, out);
             }
-            phase @ (Phase::Admit
+            phase @ (Phase::ProxyTls
+            | Phase::ProxyHeader
+            | Phase::Admit(_)
             | Phase::ClientTls(_)
+            | Phase::Greeted
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Over) => self.phase = phase,

@@ -7,13 +7,18 @@
 //!
 //! Invariants: at most one step is outstanding; a backend leg exists only in the phases that hold
 //! an [`Attempt`] or an [`Errand`]; nothing is eaten while it is not that side's turn. Read next:
+//! `opening.rs` for what comes before the dialogue, `balancer.rs` for what may stand before that,
 //! `attempt.rs` for the backend's side, `bridge.rs` for clients that are carried without a login,
 //! `clock.rs` for the timers.
 
 mod attempt;
+mod balancer;
 mod bridge;
 mod clock;
+mod introduce;
+mod opening;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
@@ -22,15 +27,18 @@ use zeroize::Zeroize;
 
 use self::attempt::{Attempt, Errand};
 use self::clock::Clock;
+use self::introduce::{Introduced, is_trusted};
 use crate::automaton::FrontendAsk;
-use crate::close::{AttemptFault, By, Close, LegFault, Reason, Refusal, State, TlsFault};
-use crate::config::{Listener, TlsMode};
+use crate::close::{AttemptFault, By, Close, LegFault, Reason, Refusal, State};
+use crate::config::Listener;
 use crate::contract::{
-    Answer, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route, Routing, Seed,
-    SessionId, Step, Ticket, TlsFacts, TlsRole,
+    Answer, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route, Routing, Seed, SessionId, Step,
+    Ticket, TlsFacts,
 };
 use crate::line::{BACKEND_LINE_MAX, EARLY_MAX, OUTBOX_FULL};
+use crate::origin::Origin;
 use crate::protocol::{Backend, Frontend};
+use crate::proxy_protocol::HEADER_MAX;
 use crate::route;
 use crate::sasl::Login;
 use crate::smtp;
@@ -40,7 +48,9 @@ use crate::time::{Expiry, Instant, Timer};
 #[derive(Debug)]
 pub struct Session {
     listener: Arc<Listener>,
-    peer: Peer,
+    origin: Origin,
+    /// A trusted proxy said so.
+    introduced: Option<Box<Introduced>>,
     id: SessionId,
     started: Instant,
     clock: Clock,
@@ -60,10 +70,16 @@ pub struct Session {
 /// What the session waits for.
 #[derive(Debug)]
 enum Phase {
+    /// A handshake with a balancer.
+    ProxyTls,
+    /// A balancer's PROXY header.
+    ProxyHeader,
     /// The driver's word that there is room.
-    Admit,
+    Admit(Prelude),
     /// A handshake with the client.
     ClientTls(Opening),
+    /// The first octets of a client that was greeted because its balancer said nothing.
+    Greeted,
     /// The client.
     Dialogue,
     /// A route.
@@ -78,6 +94,15 @@ enum Phase {
     Challenged(Attempt, Backend),
     /// Nothing any more.
     Over,
+}
+
+/// Whether anything of a balancer's may still stand before the client's own octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prelude {
+    /// Nothing.
+    Over,
+    /// A header, for which nobody waits any longer.
+    Lacking,
 }
 
 /// Where a handshake with the client stands in the dialogue.
@@ -100,28 +125,22 @@ impl Session {
     ) -> Self {
         let mut session = Self {
             clock: Clock::new(listener.preauth_timeout),
-            frontend: Frontend::new(Arc::clone(&listener)),
+            frontend: Frontend::new(Arc::clone(&listener), is_trusted(&listener, peer)),
             listener,
-            peer,
+            origin: Origin::from(peer),
+            introduced: None,
             id: SessionId(seed.0),
             started: now,
             last_ticket: 0,
             outstanding: None,
-            phase: Phase::Admit,
+            phase: Phase::Over,
             client_tls: None,
             client_eof: false,
             draining: false,
             held_client: 0,
             held_backend: 0,
         };
-        let Peer { client, local } = peer;
-        let address = client.ip().to_canonical();
-        let allow = &session.listener.allow;
-        if allow.is_empty() || allow.iter().any(|range| range.contains(address)) {
-            session.step(Step::Admit(ClientFacts { client, local }), out);
-        } else {
-            session.end(By::Proxy, Reason::NotAllowed, now, out);
-        }
+        session.open(now, out);
         session
     }
 
@@ -171,8 +190,11 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         match self.phase {
             Phase::Over => None,
-            Phase::Admit
+            Phase::ProxyTls
+            | Phase::ProxyHeader
+            | Phase::Admit(_)
             | Phase::ClientTls(_)
+            | Phase::Greeted
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Connect(_)
@@ -185,6 +207,9 @@ impl Session {
     /// Octets worth reading now from a leg; 0: leave them in the kernel.
     pub fn room(&self, leg: Leg) -> usize {
         match leg {
+            Leg::Client if matches!(self.phase, Phase::ProxyHeader) => {
+                HEADER_MAX.saturating_sub(self.held_client)
+            }
             Leg::Client => {
                 let allowance = self.frontend.as_ref().map_or(EARLY_MAX, Frontend::allowance);
                 allowance.saturating_sub(self.held_client)
@@ -196,9 +221,11 @@ impl Session {
     /// Where it stands.
     pub fn state(&self) -> State {
         match &self.phase {
-            Phase::Admit => State::Admit,
+            Phase::ProxyTls => State::ProxyTls,
+            Phase::ProxyHeader => State::ProxyHeader,
+            Phase::Admit(_) => State::Admit,
             Phase::ClientTls(_) => State::ClientTls,
-            Phase::Dialogue => State::Preauth,
+            Phase::Greeted | Phase::Dialogue => State::Preauth,
             Phase::Lookup(_) => State::Lookup,
             Phase::Connect(_) => State::Connect,
             Phase::BackendTls(_) => State::BackendTls,
@@ -231,7 +258,10 @@ impl Session {
         match &self.phase {
             Phase::Dialogue | Phase::Challenged(..) => self.feed_client(inbox, now, out),
             Phase::Backend(..) => self.feed_backend(inbox, now, out),
-            Phase::Admit
+            Phase::ProxyHeader => self.feed_header(inbox, now, out),
+            Phase::Greeted => self.feed_greeted(inbox, now, out),
+            Phase::ProxyTls
+            | Phase::Admit(_)
             | Phase::ClientTls(_)
             | Phase::Lookup(_)
             | Phase::Connect(_)
@@ -263,6 +293,7 @@ impl Session {
                     self.begin_client_tls(Opening::Upgrade, now, out);
                     break;
                 }
+                FrontendAsk::Introduced(told) => self.introduce(told, out),
                 FrontendAsk::Login(login) => self.look_up(login, now, out),
                 FrontendAsk::Respond(response) => self.respond(&response, now, out),
                 FrontendAsk::Cancel => {
@@ -291,7 +322,7 @@ impl Session {
             identifier,
             protocol: self.listener.protocol,
             mechanism: login.mechanism,
-            client: self.peer.client,
+            client: self.origin.client,
         };
         self.phase = Phase::Lookup(login);
         self.step(Step::Lookup(query), out);
@@ -299,8 +330,18 @@ impl Session {
 
     fn answer(&mut self, answer: Answer, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
         match (self.take_phase(), answer) {
-            (Phase::Admit, Answer::Admitted(Ok(()))) => self.admitted(now, out),
-            (Phase::Admit, Answer::Admitted(Err(refusal))) => self.turn_away(refusal, now, out),
+            (Phase::ProxyTls, Answer::TlsUp(_)) => self.await_header(now),
+            (phase @ Phase::ProxyTls, Answer::TlsFailed(fault)) => {
+                self.phase = phase;
+                self.client_tls_failed(fault, now, out);
+            }
+            (Phase::Admit(prelude), Answer::Admitted(Ok(()))) => {
+                self.admitted(prelude, now, out);
+            }
+            (phase @ Phase::Admit(_), Answer::Admitted(Err(refusal))) => {
+                self.phase = phase;
+                self.turn_away(refusal, now, out);
+            }
             (Phase::ClientTls(opening), Answer::TlsUp(facts)) => {
                 self.client_tls_up(opening, facts, now, out);
             }
@@ -339,75 +380,6 @@ impl Session {
                 self.phase = phase;
             }
         }
-    }
-
-    fn admitted(&mut self, now: Instant, out: &mut Outbox) {
-        if self.listener.tls == TlsMode::Implicit {
-            self.begin_client_tls(Opening::Implicit, now, out);
-        } else {
-            self.serve(now, out);
-        }
-    }
-
-    /// There is no room. Without TLS yet, where TLS is due, nothing can be said.
-    fn turn_away(&mut self, refusal: Refusal, now: Instant, out: &mut Outbox) {
-        self.phase = Phase::Admit;
-        if self.listener.tls != TlsMode::Implicit {
-            self.goodbye(refusal, out);
-        }
-        let (by, reason) = match refusal {
-            Refusal::ShuttingDown => (By::Operator, Reason::Drain),
-            Refusal::Kicked => (By::Operator, Reason::Kicked),
-            Refusal::Unavailable
-            | Refusal::Configuration
-            | Refusal::Credentials
-            | Refusal::TlsNeeded
-            | Refusal::Mechanism
-            | Refusal::TooManyConnections
-            | Refusal::TooManyAttempts
-            | Refusal::BadCharacters
-            | Refusal::TimedOut => (By::Proxy, Reason::TooManyConnections),
-        };
-        self.end(by, reason, now, out);
-    }
-
-    /// The client can be spoken to: its dialogue begins, or the way to its backend.
-    fn serve(&mut self, now: Instant, out: &mut Outbox) {
-        let Some(frontend) = &self.frontend else { return self.bridge(now, out) };
-        frontend.greet(&mut out.client);
-        self.clock.client_turn(now);
-        self.phase = Phase::Dialogue;
-        self.end_if_draining(now, out);
-    }
-
-    fn begin_client_tls(&mut self, opening: Opening, now: Instant, out: &mut Outbox) {
-        self.clock.proxy_turn(now);
-        self.clock.arm(Timer::TlsClient, now, self.listener.preauth_timeout);
-        self.phase = Phase::ClientTls(opening);
-        self.step(Step::StartTls(Leg::Client, TlsRole::Server), out);
-    }
-
-    fn client_tls_up(&mut self, opening: Opening, facts: TlsFacts, now: Instant, out: &mut Outbox) {
-        self.clock.disarm(now);
-        self.client_tls = Some(facts);
-        if let Some(frontend) = &mut self.frontend {
-            frontend.tls_up();
-        }
-        match opening {
-            Opening::Implicit => self.serve(now, out),
-            Opening::Upgrade => {
-                if let Some(frontend) = &self.frontend {
-                    frontend.greet_again(&mut out.client);
-                }
-                self.clock.client_turn(now);
-                self.phase = Phase::Dialogue;
-                self.end_if_draining(now, out);
-            }
-        }
-    }
-
-    fn client_tls_failed(&mut self, fault: TlsFault, now: Instant, out: &mut Outbox) {
-        self.end(By::Client, Reason::Tls(fault), now, out);
     }
 
     /// The login failed; the client may try again.
@@ -452,6 +424,7 @@ impl Session {
             return;
         }
         match timer.expiry() {
+            Expiry::Goodbye(None) if self.may_go_without_header() => self.greet_without(now, out),
             Expiry::Goodbye(None) => self.end(By::Proxy, Reason::Timeout(timer), now, out),
             Expiry::Goodbye(Some(refusal)) => {
                 self.send_away(refusal, By::Proxy, Reason::Timeout(timer), now, out);
@@ -482,12 +455,15 @@ impl Session {
             return;
         }
         match &self.phase {
-            Phase::Dialogue
+            Phase::Greeted
+            | Phase::Dialogue
             | Phase::Connect(Errand::Bridge(_))
             | Phase::BackendTls(Errand::Bridge(_)) => {
                 self.send_away(Refusal::ShuttingDown, By::Operator, Reason::Drain, now, out);
             }
-            Phase::Admit => self.end(By::Operator, Reason::Drain, now, out),
+            Phase::ProxyTls | Phase::ProxyHeader | Phase::Admit(_) => {
+                self.end(By::Operator, Reason::Drain, now, out);
+            }
             Phase::ClientTls(_)
             | Phase::Lookup(_)
             | Phase::Connect(Errand::Login(_))
@@ -508,8 +484,13 @@ impl Session {
         out: &mut Outbox,
     ) {
         match self.phase {
-            Phase::Admit | Phase::ClientTls(_) | Phase::Over => {}
-            Phase::Dialogue
+            Phase::ProxyTls
+            | Phase::ProxyHeader
+            | Phase::Admit(_)
+            | Phase::ClientTls(_)
+            | Phase::Over => {}
+            Phase::Greeted
+            | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Connect(_)
             | Phase::BackendTls(_)

@@ -214,7 +214,7 @@ impl Backend {
         let mut attributes = identity.xclient_attributes("IPV6:");
         let name = self.names.client.as_deref().map(String::from_utf8_lossy);
         attributes.extend(name.map(|name| ("HELO", name.into_owned())));
-        attributes.push(("PROTO", String::from("ESMTP")));
+        attributes.push(("PROTO", String::from(self.names.protocol)));
         attributes.retain(|(name, _)| self.extensions.lists("XCLIENT", name));
         attributes
     }

@@ -7,14 +7,13 @@
 //! behind the eaten command is left alone. BDAT's octets belong to it, so that they are never taken
 //! for commands. Only CRLF ends a line; a line whose end is not in reach ends the connection.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{Names, Welcome, is_domain_or_literal, refusal_line};
 use crate::automaton::{Advance, FrontendAsk};
 use crate::close::{By, Reason, Refusal, Toll};
-use crate::config::Listener;
 use crate::dialogue::{Denied, Ledger, Rejection, Taken, Terms, Turn, say};
+use crate::introduction::{ANNOUNCED, ANNOUNCED_OF_SUBMISSION, Introduction};
 use crate::line::{self, SASL_MESSAGE_MAX, first_word};
 use crate::sasl::encode_base64;
 
@@ -38,19 +37,30 @@ pub(crate) struct Frontend {
     turn: Turn,
     /// What EHLO named; nothing before it, and after HELO.
     name: Option<Vec<u8>>,
+    /// What a proxy told of its client's own EHLO or HELO.
+    told: Hello,
     ledger: Ledger,
     /// Octets of the line at the start of the input known to hold no end.
     scanned: usize,
 }
 
+/// How a client greeted the proxy in front.
+#[derive(Debug, Default)]
+struct Hello {
+    name: Option<Vec<u8>>,
+    /// The protocol that follows from its greeting.
+    protocol: Option<&'static str>,
+}
+
 type Outcome = Advance<FrontendAsk>;
 
 impl Frontend {
-    pub(crate) fn new(listener: Arc<Listener>) -> Self {
+    pub(crate) fn new(terms: Terms) -> Self {
         Self {
-            terms: Terms::new(listener),
+            terms,
             turn: Turn::Command,
             name: None,
+            told: Hello::default(),
             ledger: Ledger::default(),
             scanned: 0,
         }
@@ -67,14 +77,17 @@ impl Frontend {
         self.terms.tls = true;
         self.turn = Turn::Command;
         self.name = None;
+        self.told = Hello::default();
         self.scanned = 0;
     }
 
     /// The names for EHLO at a backend.
     pub(crate) fn names(&self) -> Names {
         let proxy = self.terms.listener.hostname.as_bytes().to_vec();
-        let client = self.name.clone().filter(|name| is_domain_or_literal(name));
-        Names { proxy, client }
+        // Behind an introduction, EHLO is the proxy's.
+        let client = self.told.name.clone().or_else(|| self.name.clone());
+        let client = client.filter(|name| is_domain_or_literal(name));
+        Names { proxy, client, protocol: self.told.protocol.unwrap_or("ESMTP") }
     }
 
     /// Octets that the client may still send before it is logged in.
@@ -192,6 +205,7 @@ impl Frontend {
         match verb.as_slice() {
             b"EHLO" | b"HELO" => self.take_hello(verb == b"EHLO", rest, out),
             b"AUTH" => self.authenticate(rest, out),
+            b"XCLIENT" if self.terms.trusted => self.take_introduction(rest, out),
             b"STARTTLS" | b"RSET" | b"QUIT" if argument.is_some() => {
                 self.reject("501 5.5.4 Unexpected argument", out)
             }
@@ -233,11 +247,30 @@ impl Frontend {
         lines.extend(listener.advertise.iter().map(|keyword| keyword.as_str()));
         lines.extend(self.terms.offers_tls().then_some("STARTTLS"));
         lines.extend(auth.as_deref());
+        let xclient = ["XCLIENT ", ANNOUNCED, " ", ANNOUNCED_OF_SUBMISSION].concat();
+        lines.extend(self.terms.trusted.then_some(xclient.as_str()));
         if let Some((last, lines)) = lines.split_last() {
             lines.iter().for_each(|line| say(out, &["250-", line]));
             say(out, &["250 ", last]);
         }
         FrontendAsk::Nothing
+    }
+
+    /// A proxy says who its client is. As with Postfix, the session begins anew.
+    fn take_introduction(&mut self, attributes: &[u8], out: &mut Vec<u8>) -> FrontendAsk {
+        let Ok(introduction) = Introduction::from_xclient(attributes) else {
+            return self.reject("501 5.5.4 Invalid XCLIENT arguments", out);
+        };
+        if !self.ledger.introduction() {
+            return self.reject("503 5.5.1 Too many introductions", out);
+        }
+        self.name = None;
+        if introduction.hello.is_some() {
+            self.told.name.clone_from(&introduction.hello);
+        }
+        self.told.protocol = introduction.hello_protocol.or(self.told.protocol);
+        self.greet(out);
+        FrontendAsk::Introduced(introduction)
     }
 
     /// RFC 4954 §4.

@@ -57,6 +57,8 @@ pub(crate) struct Names {
     pub(crate) proxy: Vec<u8>,
     /// What the client said, if it is a name of RFC 5321 §4.1.2.
     pub(crate) client: Option<Vec<u8>>,
+    /// What the client speaks: `SMTP` or `ESMTP`.
+    pub(crate) protocol: &'static str,
 }
 
 /// What a backend said when it accepted a login.

@@ -128,6 +128,11 @@ pub(crate) const WORDS: &[&[u8]] = &[
     b"+ \r\n",
     b"* 1 EXISTS\r\n",
     b"GET / HTTP/1.1\r\n",
+    b"XCLIENT ADDR=192.0.2.9 TTL=2 SESSION=a+2Bb\r\n",
+    b"XCLIENT TTL=",
+    b"HELO=a+20b ",
+    b"\"x-originating-ip\" \"192.0.2.9\" ",
+    b"\"x-proxy-ttl\" \"1\")\r\n",
 ];
 
 /// Commands that are served as often as they come.

@@ -406,15 +406,17 @@ fn answer_to(kind: Kind, destination: &Arc<Destination>, failure: Option<u8>) ->
             remembered: None,
         }),
         (Kind::Connect, Some(way)) => {
-            const FAULTS: [ConnectFault; 6] = [
+            const FAULTS: [ConnectFault; 8] = [
                 ConnectFault::Refused,
                 ConnectFault::Unreachable,
                 ConnectFault::TimedOut,
                 ConnectFault::NoAddress,
                 ConnectFault::Exhausted,
+                ConnectFault::OwnListener,
+                ConnectFault::NoSourceAddress,
                 ConnectFault::Io,
             ];
-            Answer::ConnectFailed(FAULTS[way % 6])
+            Answer::ConnectFailed(FAULTS[way % 8])
         }
     }
 }

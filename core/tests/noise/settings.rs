@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_core::config::{
-    Destination, Endpoint, Forwarding, Listener, Normalize, Protocol, TlsMode, TlsVersion,
+    Cidr, Destination, Endpoint, Forwarding, Listener, Normalize, Protocol, TlsMode, TlsVersion,
 };
 use gatepost_core::sasl::Mechanism;
 
@@ -34,6 +34,11 @@ fn advertised(configuration: usize) -> [&'static str; 3] {
     ][configuration / OF_EACH]
 }
 
+/// Where clients of these tests come from.
+fn trusted() -> Cidr {
+    Cidr::new([192, 0, 2, 0].into(), 24).expect("a range")
+}
+
 /// The listener of a configuration, counted from 0.
 pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
     let tls = MODES[configuration % 3];
@@ -44,9 +49,11 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         bridge: None,
         bind: vec![SocketAddr::from(([198, 51, 100, 1], 143))],
         tls,
+        balancers: None,
         hostname: "mail.example.com".into(),
         max_connections: 8192,
         max_connections_per_ip: None,
+        forwarding_trusted: (forwarding == 1).then(trusted).into_iter().collect(),
         allow: Vec::new(),
         preauth_timeout: Duration::from_secs(30),
         max_auth_attempts: 3,

@@ -252,6 +252,12 @@ impl Leg {
         Ok(())
     }
 
+    /// Takes octets that are to go out with those that follow, in one segment if they fit.
+    pub(crate) fn hold(&mut self, bytes: &[u8]) {
+        debug_assert!(self.layers.is_empty(), "under TLS octets make a record of their own");
+        self.unsent.append(bytes);
+    }
+
     /// Octets that the socket has not taken yet, as they go over the wire.
     pub(crate) fn unsent_len(&self) -> usize {
         self.unsent.rest().len()
@@ -518,7 +524,10 @@ impl Leg {
 
     /// Sends octets as they are, behind what is unsent.
     fn send(&mut self, mut octets: &[u8]) -> Result<(), Lost> {
-        self.flush()?;
+        if !self.unsent.is_empty() {
+            self.unsent.append(octets);
+            return self.flush();
+        }
         while self.writable && !octets.is_empty() {
             let taken = write_once(&mut self.socket, &mut self.writable, octets);
             octets = &octets[taken.map_err(Lost::Io)?..];

@@ -5,24 +5,26 @@
 //! it when a session begins or logs in, never while bytes pass.
 
 pub(crate) mod limits;
+pub(crate) mod own;
 pub(crate) mod site;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use gatepost_core::config::{Listener, LogFormat, Protocol};
-use gatepost_core::{Instant, Seed};
+use gatepost_core::config::{Destination, Listener, LogFormat, Protocol};
+use gatepost_core::{ConnectFault, Instant, Seed, SourceTurns};
 use mio::{Poll, Waker};
 
 use self::limits::Limits;
+use self::own::Own;
 use self::site::Site;
 use crate::control::Control;
 use crate::listen;
@@ -103,7 +105,8 @@ pub(crate) struct Shared {
     warned: RwLock<Vec<String>>,
     random: RandomState,
     sessions: AtomicU64,
-    turns: AtomicUsize,
+    pub(crate) own: Own,
+    sources: Mutex<SourceTurns>,
 }
 
 impl Server {
@@ -115,7 +118,7 @@ impl Server {
         };
         let (addresses, doors) = bind(&site, workers)?;
         let control = Control::start().map_err(StartFault::Setup)?;
-        let shared = Arc::new(Shared::new(site, rig, control.clone()));
+        let shared = Arc::new(Shared::new(site, rig, control.clone(), &addresses));
         let mut server = Self {
             addresses,
             remote: Remote::default(),
@@ -236,7 +239,7 @@ fn bind(site: &Site, workers: usize) -> Result<(Addresses, Vec<Doors>), StartFau
 }
 
 impl Shared {
-    fn new(site: Site, rig: Rig, control: Control) -> Self {
+    fn new(site: Site, rig: Rig, control: Control, addresses: &Addresses) -> Self {
         let listeners: Vec<_> =
             site.listeners.iter().map(|served| Arc::clone(&served.listener)).collect();
         Self {
@@ -250,7 +253,8 @@ impl Shared {
             warned: RwLock::default(),
             random: RandomState::new(),
             sessions: AtomicU64::new(0),
-            turns: AtomicUsize::new(0),
+            own: Own::new(addresses.clone()),
+            sources: Mutex::default(),
         }
     }
 
@@ -267,9 +271,16 @@ impl Shared {
         })
     }
 
-    /// Counts up, for what is used in turn.
-    pub(crate) fn next_turn(&self) -> usize {
-        self.turns.fetch_add(1, Ordering::Relaxed)
+    /// From where to connect to one of a destination's addresses; none: the system's choice.
+    pub(crate) fn source(
+        &self,
+        destination: &Destination,
+        to: IpAddr,
+    ) -> Result<Option<IpAddr>, ConnectFault> {
+        if destination.source_ips.is_empty() {
+            return Ok(None);
+        }
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).next(destination, to)
     }
 
     pub(crate) fn limits(&self, listener_index: usize) -> &Arc<Limits> {

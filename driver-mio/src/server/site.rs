@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::slice;
 use std::sync::Arc;
 
 use gatepost_core::config::{
@@ -15,9 +16,10 @@ use gatepost_core::config::{
 };
 use gatepost_core::route::table::FileMap;
 
+use super::own;
 use crate::tls::{
     Certificate, CertificateSource, ClientConfig, ClientPolicy, MinVersion, ServerConfig,
-    ServerName, ServerPolicy, ServerTls, Trust, client_config, server_name,
+    ServerName, ServerPolicy, ServerTls, TlsConfigError, Trust, client_config, server_name,
 };
 
 /// A configuration with everything that it refers to.
@@ -32,6 +34,8 @@ pub struct Site {
 pub(crate) struct ServedListener {
     pub(crate) listener: Arc<Listener>,
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// TLS with balancers, under their PROXY headers.
+    pub(crate) balancer_tls: Option<Arc<ServerConfig>>,
 }
 
 /// How to do TLS with a destination.
@@ -72,6 +76,7 @@ impl Site {
         let listeners = load_listeners(config, &certificates, &mut faults);
         let backends = load_backends(config, &mut faults);
         let maps = load_maps(config, &mut faults);
+        own::check(config, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -151,29 +156,37 @@ fn load_listeners(
             return Vec::new();
         }
     };
+    let mut with = |names: &[String], listener: &Listener, alpn: Vec<Vec<u8>>| {
+        let chosen: Vec<_> =
+            names.iter().filter_map(|name| certificates.get(name).cloned()).collect();
+        // Those that could not be loaded have been reported.
+        if chosen.len() != names.len() {
+            return None;
+        }
+        let config = tickets.config(&chosen, &policy(config, listener, alpn));
+        let fault = |error: TlsConfigError| SiteFault {
+            place: format!("listener.{}", listener.name),
+            what: error.to_string(),
+        };
+        config.map_err(|error| faults.push(fault(error))).ok()
+    };
     let mut served = Vec::new();
     for listener in &config.listeners {
-        let mut tls = None;
-        if listener.tls != TlsMode::Plain {
-            let names = listener.certificates.iter();
-            let chosen: Vec<_> = names.filter_map(|name| certificates.get(name).cloned()).collect();
-            // Those that could not be loaded have been reported.
-            if chosen.len() == listener.certificates.len() {
-                match tickets.config(&chosen, &policy(config, listener)) {
-                    Ok(config) => tls = Some(config),
-                    Err(error) => faults.push(SiteFault {
-                        place: format!("listener.{}", listener.name),
-                        what: error.to_string(),
-                    }),
-                }
+        let tls = match listener.tls {
+            TlsMode::Implicit | TlsMode::StartTls => {
+                with(&listener.certificates, listener, alpn(listener.protocol))
             }
-        }
-        served.push(ServedListener { listener: Arc::clone(listener), tls });
+            TlsMode::Plain => None,
+        };
+        let named = listener.balancers.as_ref().and_then(|balancers| balancers.tls.as_ref());
+        // A balancer speaks PROXY in it, not the protocol.
+        let balancer_tls = named.and_then(|name| with(slice::from_ref(name), listener, Vec::new()));
+        served.push(ServedListener { listener: Arc::clone(listener), tls, balancer_tls });
     }
     served
 }
 
-fn policy(config: &Config, listener: &Listener) -> ServerPolicy {
+fn policy(config: &Config, listener: &Listener, alpn: Vec<Vec<u8>>) -> ServerPolicy {
     ServerPolicy {
         min_version: match listener.min_version {
             TlsVersion::V1_2 => MinVersion::Tls12,
@@ -181,7 +194,7 @@ fn policy(config: &Config, listener: &Listener) -> ServerPolicy {
         },
         ignore_client_order: config.tls.ignore_client_order,
         disable_cipher_suites: config.tls.disable_cipher_suites.clone(),
-        alpn: alpn(listener.protocol),
+        alpn,
     }
 }
 

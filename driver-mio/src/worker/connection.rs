@@ -111,6 +111,10 @@ pub(crate) struct Record {
     pub(crate) listener: Arc<Listener>,
     pub(crate) listener_index: usize,
     pub(crate) peer: Peer,
+    /// Who the client is: where a balancer or a trusted proxy stands between, not the peer.
+    pub(crate) client: SocketAddr,
+    /// What the session is called there.
+    pub(crate) via_session: Option<Box<[u8]>>,
     pub(crate) accepted: Instant,
     pub(crate) logged_in: Option<Instant>,
     pub(crate) user: Box<[u8]>,
@@ -277,6 +281,8 @@ impl Record {
             listener,
             listener_index,
             peer,
+            client: peer.client,
+            via_session: None,
             accepted,
             logged_in: None,
             user: Box::default(),

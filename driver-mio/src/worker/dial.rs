@@ -3,7 +3,7 @@
 //! Not here: names, see `../control/resolve.rs`; how long it may take, the session knows.
 //! Invariants: a repeated attempt of one login begins at another address than the one before, so
 //! that a host that answers nothing does not eat every attempt. A destination with source
-//! addresses is never left from another address.
+//! addresses is never left from another address; a listener of ours is never a backend.
 //! Read next: `dialogue`, which drives a dial.
 
 use std::collections::VecDeque;
@@ -14,6 +14,8 @@ use std::sync::Arc;
 use gatepost_core::config::{self, Destination};
 use gatepost_core::{BackendFacts, ConnectFault, Leg as Side};
 use mio::net::TcpStream;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -50,6 +52,11 @@ impl Dial {
         body: &mut Body,
         resources: &mut Resources,
     ) -> Result<Self, ConnectFault> {
+        let mut found =
+            addresses.iter().filter_map(|it| resources.shared.own.listener_at(*it, None));
+        if let Some(listener) = found.next() {
+            return Err(own_listener(listener, body));
+        }
         let count = addresses.len().max(1);
         addresses.rotate_left(usize::try_from(tried).unwrap_or(0) % count);
         let current = addresses.front().copied().ok_or(ConnectFault::NoAddress)?;
@@ -68,10 +75,17 @@ impl Dial {
             None => Dialled::Pending,
             Some(Ok(())) => {
                 wire.connecting = false;
-                match wire.leg.socket().local_addr() {
-                    Ok(local) => Dialled::Connected(self.facts(local, protocol, resources)),
-                    Err(error) => self.go_on(&error, body, resources),
+                let local = match wire.leg.socket().local_addr() {
+                    Ok(local) => local,
+                    Err(error) => return self.go_on(&error, body, resources),
+                };
+                // The machine may have got an address since the program started.
+                let own = &resources.shared.own;
+                if let Some(listener) = own.listener_at(self.current, Some(local.ip())) {
+                    body.wires.backend = None;
+                    return Dialled::Failed(own_listener(listener, body));
                 }
+                Dialled::Connected(self.facts(local, protocol, resources))
             }
             Some(Err(error)) => self.go_on(&error, body, resources),
         }
@@ -94,8 +108,18 @@ impl Dial {
     ) -> Result<(), ConnectFault> {
         let mut fault = fault;
         while let Some(address) = self.addresses.pop_front() {
+            let source = match resources.shared.source(&self.destination, address.ip()) {
+                Ok(source) => source,
+                // Why an address that was tried did not do is the better reason.
+                Err(skipped) => {
+                    if fault == ConnectFault::NoAddress {
+                        fault = skipped;
+                    }
+                    continue;
+                }
+            };
             self.current = address;
-            match self.dial(address, body, resources) {
+            match self.dial(address, source, body, resources) {
                 Ok(()) => return Ok(()),
                 Err(error) => fault = connect_fault(&error),
             }
@@ -106,10 +130,10 @@ impl Dial {
     fn dial(
         &self,
         address: SocketAddr,
+        source: Option<IpAddr>,
         body: &mut Body,
         resources: &mut Resources,
     ) -> io::Result<()> {
-        let source = source(&self.destination, address, resources.shared.next_turn())?;
         let mut leg = Leg::connecting(connect(address, source)?);
         leg.set_read_cap(resources.shared.rig.read_cap);
         let serial = resources.next_serial();
@@ -131,24 +155,10 @@ impl Dial {
     }
 }
 
-/// The source address whose turn it is, of the family that reaches the address.
-fn source(
-    destination: &Destination,
-    address: SocketAddr,
-    turn: usize,
-) -> io::Result<Option<IpAddr>> {
-    if destination.source_ips.is_empty() {
-        return Ok(None);
-    }
-    let fitting: Vec<&IpAddr> = destination
-        .source_ips
-        .iter()
-        .filter(|source| source.is_ipv4() == address.is_ipv4())
-        .collect();
-    match fitting.get(turn % fitting.len().max(1)) {
-        Some(source) => Ok(Some(**source)),
-        None => Err(Errno::NETUNREACH.into()),
-    }
+/// The fault of a destination that is a listener of ours; which one is said in the log.
+fn own_listener(listener: &str, body: &mut Body) -> ConnectFault {
+    body.record.detail = Some(format!("listener/{listener}").into_boxed_str());
+    ConnectFault::OwnListener
 }
 
 fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
@@ -156,6 +166,9 @@ fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream>
     socket.set_nonblocking(true)?;
     tune(SockRef::from(&socket))?;
     if let Some(source) = source {
+        // The port is then chosen with the peer, so that ports run out by peer and not in all. A
+        // kernel that cannot do so still connects.
+        let _ = setsockopt(&socket, IpBindAddressNoPort, &true);
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     match socket.connect(&address.into()) {

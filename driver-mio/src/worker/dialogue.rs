@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use gatepost_core::line::OUTBOX_FULL;
 use gatepost_core::{
     Answer, ConnectFault, Event, Inbox, Instant, Leg as Side, LegFault, Session, State, Step,
-    Ticket,
+    Ticket, TlsRole,
 };
 use zeroize::Zeroize;
 
@@ -51,6 +51,7 @@ pub(crate) enum Pending {
     Handshaking {
         ticket: Ticket,
         side: Side,
+        role: TlsRole,
         begun: bool,
     },
 }
@@ -153,6 +154,9 @@ fn carry_out(dialogue: &mut Dialogue, body: &mut Body, resources: &mut Resources
         hang_up(dialogue, body);
     }
     write(dialogue, body, resources, Side::Client);
+    if let Some((_, Step::StartTls(Side::Backend, _))) = resources.outbox.step {
+        hold(body, resources);
+    }
     write(dialogue, body, resources, Side::Backend);
     dialogue.again = take(&mut resources.outbox.again);
     match resources.outbox.step.take()? {
@@ -184,6 +188,14 @@ fn hang_up(dialogue: &mut Dialogue, body: &mut Body) {
         | Pending::Handshaking { side: Side::Backend, .. } => dialogue.pending = Pending::Nothing,
         Pending::Nothing | Pending::Ready(..) | Pending::Handshaking { side: Side::Client, .. } => {
         }
+    }
+}
+
+/// What stands before TLS with a backend, a PROXY header, goes out with its first record.
+fn hold(body: &mut Body, resources: &mut Resources) {
+    if let Some(wire) = &mut body.wires.backend {
+        wire.leg.hold(&resources.outbox.backend);
+        resources.outbox.backend.clear();
     }
 }
 
@@ -219,6 +231,7 @@ fn look(
     }
     for side in [Side::Client, Side::Backend] {
         if let Some(wire) = body.wires.of(side)
+            && !begins_tls(&dialogue.pending, side)
             && let Err(fault) = wire.flush()
         {
             return Next::Tell(Event::Lost(side, fault));
@@ -243,6 +256,14 @@ fn look(
     Next::Wait
 }
 
+/// Whether the first record of a handshake is about to be written, with what was held back for it.
+const fn begins_tls(pending: &Pending, side: Side) -> bool {
+    matches!(
+        (pending, side),
+        (Pending::Handshaking { side: Side::Backend, begun: false, .. }, Side::Backend)
+    )
+}
+
 /// The answer to the outstanding step, if there is one by now.
 fn answer(dialogue: &mut Dialogue, body: &mut Body, resources: &mut Resources) -> Option<Event> {
     loop {
@@ -262,12 +283,12 @@ fn answer(dialogue: &mut Dialogue, body: &mut Body, resources: &mut Resources) -
                 }
                 Dialled::Failed(fault) => return Some(connect_failed(ticket, fault)),
             },
-            Pending::Handshaking { ticket, side, begun } => {
-                let answer = handshake(body, resources, side, begun);
+            Pending::Handshaking { ticket, side, role, begun } => {
+                let answer = handshake(body, resources, side, &role, begun);
                 if let Some(answer) = answer {
                     return Some(Event::Answer(ticket, answer));
                 }
-                dialogue.pending = Pending::Handshaking { ticket, side, begun: true };
+                dialogue.pending = Pending::Handshaking { ticket, side, role, begun: true };
                 return None;
             }
             other @ (Pending::Nothing | Pending::Resolving(..)) => {
@@ -286,6 +307,7 @@ fn handshake(
     body: &mut Body,
     resources: &mut Resources,
     side: Side,
+    role: &TlsRole,
     begun: bool,
 ) -> Option<Answer> {
     let mut begun = begun;
@@ -294,7 +316,7 @@ fn handshake(
         begun = true;
         match wire.leg.handshake(&mut resources.scratch) {
             Handshake::InProgress => {}
-            Handshake::Up(up) => return Some(step::tls_up(&up, side, body)),
+            Handshake::Up(up) => return Some(step::tls_up(&up, role, body)),
             Handshake::Failed(fault) => return Some(step::tls_failed(&fault, side, body)),
         }
     }

@@ -42,7 +42,7 @@ pub(crate) fn begin(
             Pending::Ready(ticket, Answer::Admitted(admit(&facts, body, resources)))
         }
         Step::StartTls(side, role) => match start_tls(side, &role, inbox, body, resources) {
-            Ok(()) => Pending::Handshaking { ticket, side, begun: false },
+            Ok(()) => Pending::Handshaking { ticket, side, role, begun: false },
             Err(fault) => Pending::Ready(ticket, tls_failed(&fault, side, body)),
         },
         Step::Lookup(query) => {
@@ -70,20 +70,22 @@ pub(crate) fn dial(
 }
 
 /// The answer to a handshake that came to its good end.
-pub(crate) fn tls_up(up: &TlsUp, side: Side, body: &mut Body) -> Answer {
+pub(crate) fn tls_up(up: &TlsUp, role: &TlsRole, body: &mut Body) -> Answer {
     let version = match up.version {
         TlsVersion::Tls12 => "TLSv1.2",
         TlsVersion::Tls13 => "TLSv1.3",
     };
     let agreed = Some((version, up.suite));
-    match side {
-        Side::Client => body.record.client_tls = agreed,
-        Side::Backend => body.record.backend_tls = agreed,
+    match role {
+        TlsRole::Server => body.record.client_tls = agreed,
+        TlsRole::Client(_) => body.record.backend_tls = agreed,
+        TlsRole::Balancer => {}
     }
     Answer::TlsUp(TlsFacts {
         version,
         cipher: up.suite,
         server_name: up.sni.clone(),
+        alpn: up.alpn.clone().map(Into::into),
         resumed: up.resumed,
     })
 }
@@ -132,6 +134,10 @@ fn take_note(note: Note, body: &mut Body, resources: &Resources) {
             record.logged_in = Some(resources.now);
             log_line::accepted(record, format);
         }
+        Note::Origin(origin) => {
+            record.client = origin.client;
+            record.via_session = origin.session;
+        }
         Note::ForwardingNotOffered(destination) => {
             if shared.warns_first(&destination.name) {
                 log_line::forwarding_not_offered(&destination, format);
@@ -144,6 +150,7 @@ fn take_note(note: Note, body: &mut Body, resources: &Resources) {
 }
 
 fn admit(facts: &ClientFacts, body: &mut Body, resources: &mut Resources) -> Result<(), Refusal> {
+    body.record.client = facts.client;
     let limits = resources.shared.limits(body.record.listener_index);
     body.admission = limits.admit(facts.client.ip());
     body.admission.as_ref().map(|_| ()).ok_or(Refusal::TooManyConnections)
@@ -164,10 +171,14 @@ fn start_tls(
     let (index, protocol) = (body.record.listener_index, body.record.listener.protocol);
     let wire = body.wires.of(side).ok_or(TlsFault::PeerClosed)?;
     match role {
-        TlsRole::Server => {
+        TlsRole::Server | TlsRole::Balancer => {
+            let served = &shared.site.listeners[index];
+            let config = match role {
+                TlsRole::Balancer => &served.balancer_tls,
+                TlsRole::Server | TlsRole::Client(_) => &served.tls,
+            };
             let missing = || TlsFault::Incompatible("this listener has no certificate".to_owned());
-            let config = shared.site.listeners[index].tls.clone().ok_or_else(missing)?;
-            wire.leg.start_tls_server(config, leftover)
+            wire.leg.start_tls_server(config.clone().ok_or_else(missing)?, leftover)
         }
         TlsRole::Client(destination) => {
             let missing = || TlsFault::Incompatible("no TLS is configured there".to_owned());

@@ -47,13 +47,16 @@ impl Certificate {
     pub(super) fn client(
         &self,
         version: &'static SupportedProtocolVersion,
+        alpn: Option<&[u8]>,
     ) -> io::Result<Arc<ClientConfig>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.chain.clone()).map_err(io::Error::other)?;
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[version])
             .map_err(io::Error::other)?;
-        Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
+        Ok(Arc::new(config))
     }
 }
 

@@ -35,6 +35,10 @@ pub struct Plan {
     pub certificate: PathBuf,
     /// Path of its private key, PEM.
     pub key: PathBuf,
+    /// Path of the certificate for balancers, PEM.
+    pub balancer_certificate: PathBuf,
+    /// Path of its private key, PEM.
+    pub balancer_key: PathBuf,
     /// Every destination that a lookup may lead to.
     pub destinations: Vec<Arc<Destination>>,
     /// Called once for each lookup: where an account lives.

@@ -20,7 +20,7 @@ use gatepost_core::{
 
 use super::super::compare::{Strictness, canonical, difference};
 use super::super::cuts::Cut;
-use super::super::timeline::{Deed, Emission, Fault, Reply, Routes, Script, What, World};
+use super::super::timeline::{Deed, Emission, Fault, Party, Reply, Routes, Script, What, World};
 use super::certificate::{Certificate, UNNAMED, server_name};
 use super::socket::{PATIENCE, Unlike, Wire};
 use super::{Lookup, Order, Plan, Resolve, Served, Start};
@@ -57,6 +57,8 @@ struct Run {
     server: Box<dyn Served>,
     trusted: Certificate,
     untrusted: Certificate,
+    /// What is shown to balancers.
+    balancer: Certificate,
     backends: TcpListener,
     client: Option<Wire>,
     backend: Option<Wire>,
@@ -76,6 +78,7 @@ impl Run {
         let folder = tempfile::tempdir()?;
         let trusted = Certificate::new(folder.path(), "trusted", subjects(script))?;
         let untrusted = Certificate::new(folder.path(), "untrusted", subjects(script))?;
+        let balancer = Certificate::new(folder.path(), "balancer", subjects(script))?;
         let backends = TcpListener::bind(("127.0.0.1", 0))?;
         backends.set_nonblocking(true)?;
         let (peer, refused) = opening(script)?;
@@ -92,6 +95,8 @@ impl Run {
             listener,
             certificate: trusted.chain_path.clone(),
             key: trusted.key_path.clone(),
+            balancer_certificate: balancer.chain_path.clone(),
+            balancer_key: balancer.key_path.clone(),
             destinations,
             route: lookup(script, routes),
             peer,
@@ -107,6 +112,7 @@ impl Run {
             server,
             trusted,
             untrusted,
+            balancer,
             backends,
             client: None,
             backend: None,
@@ -158,12 +164,14 @@ impl Run {
 
     fn answer(&mut self, reply: &Reply) -> io::Result<()> {
         match reply {
-            Reply::TlsUp(Leg::Client, facts) => self.greet_server(facts),
-            Reply::TlsUp(Leg::Backend, _) => {
+            Reply::TlsUp(party @ (Party::Client | Party::Balancer), facts) => {
+                self.greet_server(*party, facts)
+            }
+            Reply::TlsUp(Party::Backend, _) => {
                 let config = self.trusted.server()?;
                 wire(&mut self.backend)?.start_tls_server(config)
             }
-            Reply::TlsFailed(leg, fault) => self.spoil(*leg, *fault),
+            Reply::TlsFailed(party, fault) => self.spoil(party.leg(), *fault),
             Reply::Connected { .. } => {
                 self.backend = Some(Wire::new(self.accept()?)?);
                 Ok(())
@@ -172,12 +180,14 @@ impl Run {
         }
     }
 
-    fn greet_server(&mut self, facts: &TlsFacts) -> io::Result<()> {
+    fn greet_server(&mut self, party: Party, facts: &TlsFacts) -> io::Result<()> {
         let version = match facts.version {
             "TLSv1.2" => &rustls::version::TLS12,
             _ => &rustls::version::TLS13,
         };
-        let config = self.trusted.client(version)?;
+        // A balancer trusts no other certificate than the one that is for balancers.
+        let shown = if party == Party::Balancer { &self.balancer } else { &self.trusted };
+        let config = shown.client(version, facts.alpn.as_deref())?;
         let name = server_name(facts.server_name.as_deref())?;
         wire(&mut self.client)?.start_tls_client(config, name)?;
         self.client_is_noise = false;
@@ -260,8 +270,8 @@ impl Run {
 
     fn follow(&mut self, deed: &Deed) -> Result<(), String> {
         match deed {
-            Deed::StartTls(leg) => {
-                self.client_is_noise |= *leg == Leg::Client;
+            Deed::StartTls(party) => {
+                self.client_is_noise |= party.leg() == Leg::Client;
                 Ok(())
             }
             Deed::Lookup(_) | Deed::Connect(_) => Ok(()),

@@ -1,8 +1,8 @@
 //! Which scripts can be played over sockets, and why others cannot.
 
-use gatepost_core::{Leg, LegFault, Refusal, TlsFault};
+use gatepost_core::{LegFault, Refusal, TlsFault};
 
-use super::super::timeline::{Deed, Emission, Reply, Script, What, World};
+use super::super::timeline::{Deed, Emission, Party, Reply, Script, What, World};
 
 /// Why a script runs in the core alone, if it does.
 pub(in super::super) fn out_of_scope(script: &Script) -> Option<&'static str> {
@@ -61,7 +61,7 @@ fn unable_to_answer(reply: &Reply) -> Option<&'static str> {
         | Reply::Connected { .. }
         | Reply::ConnectFailed(_) => None,
         Reply::TlsFailed(_, TlsFault::Protocol | TlsFault::Alert | TlsFault::Closed)
-        | Reply::TlsFailed(Leg::Backend, TlsFault::Certificate) => None,
+        | Reply::TlsFailed(Party::Backend, TlsFault::Certificate) => None,
         Reply::TlsFailed(..) => Some("a handshake's failure that this side cannot cause"),
     }
 }

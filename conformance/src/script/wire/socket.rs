@@ -17,7 +17,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// A connection.
 pub(super) struct Wire {
     socket: TcpStream,
-    tls: Option<Box<Connection>>,
+    stream: Stream,
+}
+
+/// A socket, or TLS on top of something.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<Connection>, Box<Self>),
 }
 
 /// What arrived in place of what was expected.
@@ -34,7 +40,8 @@ impl Wire {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { socket, tls: None })
+        let stream = Stream::Plain(socket.try_clone()?);
+        Ok(Self { socket, stream })
     }
 
     pub(super) fn start_tls_client(
@@ -52,11 +59,14 @@ impl Wire {
     }
 
     fn shake_hands(&mut self, connection: Connection) -> io::Result<()> {
-        let tls = self.tls.insert(Box::new(connection));
-        while tls.is_handshaking() {
-            tls.complete_io(&mut self.socket)?;
+        let below = std::mem::replace(&mut self.stream, Stream::Plain(self.socket.try_clone()?));
+        let (mut connection, mut below) = (Box::new(connection), Box::new(below));
+        let mut shaken = Ok(());
+        while connection.is_handshaking() && shaken.is_ok() {
+            shaken = connection.complete_io(&mut *below).map(|_| ());
         }
-        Ok(())
+        self.stream = Stream::Tls(connection, below);
+        shaken
     }
 
     /// Sends pieces one by one, each as a record of its own under TLS.
@@ -65,27 +75,14 @@ impl Wire {
         for piece in pieces {
             let (now, later) = rest.split_at(*piece);
             rest = later;
-            match &mut self.tls {
-                None => self.socket.write_all(now)?,
-                Some(tls) => {
-                    tls.writer().write_all(now)?;
-                    while tls.wants_write() {
-                        tls.write_tls(&mut self.socket)?;
-                    }
-                }
-            }
+            self.stream.write_all(now)?;
         }
         Ok(())
     }
 
     /// Sends the last byte.
     pub(super) fn end(&mut self) -> io::Result<()> {
-        if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
-            while tls.wants_write() {
-                tls.write_tls(&mut self.socket)?;
-            }
-        }
+        self.stream.end()?;
         self.socket.shutdown(Shutdown::Write)
     }
 
@@ -142,7 +139,8 @@ impl Wire {
 
     /// Reads raw octets to the end, and forgets them.
     pub(super) fn drain_raw(&mut self) -> Result<(), Unlike> {
-        self.tls = None;
+        let Ok(socket) = self.socket.try_clone() else { return Ok(()) };
+        self.stream = Stream::Plain(socket);
         self.drain().map(|_| ())
     }
 
@@ -157,18 +155,58 @@ impl Wire {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(tls) = &mut self.tls else { return self.socket.read(buffer) };
+        self.stream.read(buffer)
+    }
+}
+
+impl Stream {
+    /// Says on each layer that no more comes.
+    fn end(&mut self) -> io::Result<()> {
+        let Self::Tls(tls, below) = self else { return Ok(()) };
+        tls.send_close_notify();
+        while tls.wants_write() {
+            tls.write_tls(below)?;
+        }
+        below.end()
+    }
+}
+
+impl io::Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (tls, below) = match self {
+            Self::Plain(socket) => return socket.read(buffer),
+            Self::Tls(tls, below) => (tls, below),
+        };
         loop {
             match tls.reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 result => return result,
             }
-            if tls.read_tls(&mut self.socket)? == 0 {
+            if tls.read_tls(below)? == 0 {
                 // The reader now knows whether a close_notify came first.
                 return tls.reader().read(buffer);
             }
             tls.process_new_packets().map_err(io::Error::other)?;
         }
+    }
+}
+
+impl io::Write for Stream {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(octets),
+            Self::Tls(tls, below) => {
+                let taken = tls.writer().write(octets)?;
+                while tls.wants_write() {
+                    tls.write_tls(below)?;
+                }
+                Ok(taken)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

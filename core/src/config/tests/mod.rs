@@ -1,6 +1,7 @@
 //! The configuration as its users meet it: whole texts in, values or messages out.
 #![allow(clippy::unwrap_used)]
 
+mod balancers;
 mod damage;
 mod faults;
 mod reference;

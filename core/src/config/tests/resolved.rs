@@ -113,6 +113,7 @@ alert = "Maintenance at noon."
 working_interval = "0"
 max_connections_per_ip = 2
 allow = ["192.0.2.0/24"]
+forwarding_trusted = ["198.51.100.0/24", "2001:db8::1"]
 proxy_protocol = "off"
 "#,
     ));
@@ -133,6 +134,9 @@ proxy_protocol = "off"
     assert_eq!(overrides.working_interval, None);
     assert_eq!(overrides.max_connections_per_ip, Some(2));
     assert!(overrides.allow[0].contains("192.0.2.9".parse().unwrap()));
+    let trusted = &overrides.forwarding_trusted;
+    assert!(trusted[0].contains("::ffff:198.51.100.9".parse().unwrap()) && trusted.len() == 2);
+    assert!(imaps.forwarding_trusted.is_empty(), "an empty list trusts nobody");
 }
 
 #[test]
