@@ -27,8 +27,10 @@ use tempfile::TempDir;
 
 /// Who hears nothing for so long will not hear anything any more.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The header's signature, its version and command, and TCP over IPv4 with 12 octets.
-const HEADER_START: &[u8; 16] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c";
+/// The header's signature, its version and command, and TCP over IPv4.
+const HEADER_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11";
+/// Octets of the two addresses, which the length counts with the fields behind them.
+const ADDRESS_OCTETS: usize = 12;
 
 /// How the two legs of a stage are.
 #[derive(Clone, Copy)]
@@ -235,9 +237,12 @@ fn serve(
 fn read_header(socket: &mut TcpStream) -> io::Result<SocketAddr> {
     let mut header = [0; 28];
     socket.read_exact(&mut header)?;
-    if &header[..16] != HEADER_START {
+    if !header.starts_with(HEADER_START) {
         return Err(io::Error::other("no header of the PROXY protocol"));
     }
+    let length = usize::from(u16::from_be_bytes([header[14], header[15]]));
+    let mut fields = vec![0; length.saturating_sub(ADDRESS_OCTETS)];
+    socket.read_exact(&mut fields)?;
     let address = Ipv4Addr::new(header[16], header[17], header[18], header[19]);
     Ok(SocketAddr::from((address, u16::from_be_bytes([header[24], header[25]]))))
 }

@@ -1,6 +1,7 @@
 //! The tests by subject, and the stage that they share.
 
 mod accept;
+mod balancer;
 mod check;
 mod crowd;
 mod drain;

@@ -27,6 +27,7 @@ pub(crate) struct Draft {
     text: String,
     map: String,
     destinations: Vec<String>,
+    carried_to: Option<String>,
 }
 
 impl Draft {
@@ -36,8 +37,14 @@ impl Draft {
         let folder = tempfile::tempdir().unwrap();
         let certificate = SelfSigned::new(&["localhost", "127.0.0.1"]).unwrap();
         let text = format!("[server]\n{server}\n");
-        let mut draft =
-            Self { folder, certificate, text, map: String::new(), destinations: Vec::new() };
+        let mut draft = Self {
+            folder,
+            certificate,
+            text,
+            map: String::new(),
+            destinations: Vec::new(),
+            carried_to: None,
+        };
         let (chain, key) = (
             draft.file("main.pem", draft.certificate.certificate_pem()),
             draft.file("main.key", draft.certificate.private_key_pem()),
@@ -102,8 +109,12 @@ impl Draft {
     pub(crate) fn text(&self) -> String {
         let map = self.file("map", &self.map);
         let default = &self.destinations[0];
+        let carried = self.carried_to.as_ref();
+        let carried = carried
+            .map(|name| format!("smtp_passthrough_destination = \"{name}\"\n"))
+            .unwrap_or_default();
         format!(
-            "{}[routing]\ndefault_destination = \"{default}\"\n\
+            "{}[routing]\ndefault_destination = \"{default}\"\n{carried}\
              [mapping]\nsource = \"file\"\n[mapping.file]\npath = \"{map}\"\n",
             self.text
         )
@@ -112,6 +123,12 @@ impl Draft {
     /// Starts the server in this process.
     pub(crate) fn start(self) -> Stage {
         self.start_with(Rig::default())
+    }
+
+    /// The same, with a destination for what is carried.
+    pub(crate) fn start_carrying(mut self, destination: &str) -> Stage {
+        self.carried_to = Some(destination.to_owned());
+        self.start()
     }
 
     /// The same in another world.

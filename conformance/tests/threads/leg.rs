@@ -172,14 +172,19 @@ impl Read for Input<'_> {
     }
 }
 
+/// Reads until there is something to give away, or nothing more to read: a look that brought a part
+/// of a record is no reason to rest.
 fn read_tls(tls: &mut Connection, input: &mut Input<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    match tls.reader().read(buffer) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-        result => return result,
+    loop {
+        match tls.reader().read(buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+        if tls.read_tls(input)? == 0 {
+            return tls.reader().read(buffer);
+        }
+        tls.process_new_packets().map_err(io::Error::other)?;
     }
-    tls.read_tls(input)?;
-    tls.process_new_packets().map_err(io::Error::other)?;
-    tls.reader().read(buffer)
 }
 
 fn agreed(tls: &Connection) -> TlsFacts {
