@@ -39,8 +39,9 @@
 //!    PROXY header is then eaten, and on top of that toward the client. The octets behind the
 //!    header are the inner layer's first input, like any other leftover.
 //! 5. [`Step::Splice`] and [`Step::Close`] are the last thing a session says, and it is dropped.
-//!    The inboxes are the relay's first data, each toward the other side, after the outbox; an
-//!    end of stream already seen travels along. `Close`: flush, close_notify, FIN, then read and
+//!    The inboxes are the relay's first data, each toward the other side, after the outbox, the
+//!    backend's first; an end of stream already seen travels along. Where there is a guard, all
+//!    goes by [`Relay::passage`]. `Close`: flush, close_notify, FIN, then read and
 //!    discard up to a named limit, so that a reset does not destroy the goodbye.
 //! 6. A reply from a backend counts only as the answer to a command that is outstanding. No
 //!    hand-off while a reply to one of our own commands is still due.

@@ -20,6 +20,7 @@ pub mod config;
 pub mod contract;
 mod dialogue;
 mod forward;
+pub mod guard;
 mod handshake;
 pub mod imap;
 mod introduction;

@@ -2,13 +2,17 @@
 //!
 //! The driver moves the bytes; a [`Relay`] is told how many passed and what ended, and gives the
 //! verdicts: which side to half-close, when to stop, and how the ending is called. It holds no
-//! bytes and no socket, and its size is what an idle session costs the core.
+//! bytes and no socket, and its size is what an idle session costs the core. Where the session is
+//! guarded it also says which bytes need a look, and what passes for them: `guard`.
 //!
 //! The invariants: bytes of one direction are all written before [`Relay::ended`] is told of its
 //! end; after a [`Verdict::Close`] nothing more is asked.
 
+use alloc::boxed::Box;
+
 use crate::close::{By, Close, LegFault, Reason, State};
 use crate::contract::Leg;
+use crate::guard::{Guard, Passage, Screened};
 use crate::time::{Instant, Timer};
 use core::time::Duration;
 
@@ -22,6 +26,7 @@ pub struct Relay {
     ended: [bool; 2],
     first_end: Option<Leg>,
     seen_eof: bool,
+    guard: Option<Box<Guard>>,
 }
 
 /// What to do about an end of stream.
@@ -45,7 +50,45 @@ impl Relay {
             ended: [false; 2],
             first_end: None,
             seen_eof: client_eof,
+            guard: None,
         }
+    }
+
+    /// The same with a guard.
+    pub(crate) fn guarded_by(self, guard: Guard) -> Self {
+        Self { guard: Some(Box::new(guard)), ..self }
+    }
+
+    /// Whether there is a guard; if not, every [`Relay::passage`] is open without end.
+    pub const fn is_guarded(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// How the next octets that come from that leg are to be moved. It changes with what was moved
+    /// last, in either direction.
+    pub fn passage(&self, from: Leg) -> Passage {
+        self.guard.as_ref().map_or(Passage::Open(u64::MAX), |guard| guard.passage(from))
+    }
+
+    /// Screens what came from that leg: call it again with the input that is left, until
+    /// [`Screened::is_over`]. What is left then is kept by the driver and comes first the next
+    /// time, once something came from the other leg. What is eaten counts as carried.
+    pub fn screen<'a>(&'a mut self, from: Leg, input: &'a [u8], now: Instant) -> Screened<'a> {
+        let screened = match &mut self.guard {
+            Some(guard) => guard.screen(from, input),
+            None => Screened { eaten: input.len(), pass: input },
+        };
+        self.octets[index(from)] += screened.eaten as u64;
+        if screened.eaten > 0 {
+            self.moved = now;
+        }
+        screened
+    }
+
+    /// What is to be written last of a side that has ended, before [`Relay::ended`]: the beginning
+    /// of a word that was never finished.
+    pub fn last_words(&mut self, from: Leg) -> &[u8] {
+        self.guard.as_mut().map_or(&[], |guard| guard.rest(from))
     }
 
     /// Whether the client's end of stream was seen before the hand-off; the driver reports it
@@ -54,8 +97,11 @@ impl Relay {
         self.seen_eof
     }
 
-    /// So many octets came from that leg and went to the other.
+    /// So many octets came from that leg and went to the other without being screened.
     pub fn carried(&mut self, from: Leg, octets: usize, now: Instant) {
+        if let Some(guard) = &mut self.guard {
+            guard.passed(from, octets as u64);
+        }
         self.octets[index(from)] += octets as u64;
         self.moved = now;
     }
@@ -69,6 +115,9 @@ impl Relay {
     pub fn ended(&mut self, leg: Leg, now: Instant) -> Verdict {
         debug_assert!(!self.ended[index(leg)], "an end of stream comes once");
         self.ended[index(leg)] = true;
+        if let Some(guard) = &mut self.guard {
+            guard.ended(leg);
+        }
         let first = *self.first_end.get_or_insert(leg);
         if self.ended[index(leg.other())] {
             Verdict::Close(self.close(party(first), Reason::Eof, now))

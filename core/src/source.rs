@@ -90,6 +90,7 @@ mod tests {
             source_ips: sources.iter().map(|text| text.parse().unwrap()).collect(),
             hide_auth_errors: false,
             allow_plaintext_auth: false,
+            guard: false,
             proxy_ttl: 7,
             endpoints: Vec::new(),
         }

@@ -6,7 +6,10 @@
 //! nothing in flight holds no buffer. Plaintext on both legs is spliced; otherwise one read, one
 //! write, so that bulk data fills TLS records and a small request leaves at once. That a side takes
 //! nothing any more ends what goes there, not what it sent before: that still reaches the other.
+//! A session with a guard goes other ways where the guard wants to look: `guarded`.
 //! Read next: `leg/mod.rs`.
+
+mod guarded;
 
 use gatepost_core::relay::Verdict;
 use gatepost_core::{Close, Inbox, Instant, Leg as Side, LegFault, Relay};
@@ -25,6 +28,8 @@ pub(crate) struct Pump {
     from_client: Direction,
     from_backend: Direction,
     broken: Option<Broken>,
+    /// Of a guarded session: what came from the client and waits for the backend.
+    waiting: Vec<u8>,
 }
 
 /// A side that takes nothing any more, and the end that the session comes to when all it sent has
@@ -137,10 +142,19 @@ pub(crate) fn begin(
         from_client: Direction::default(),
         from_backend: Direction::default(),
         broken,
+        waiting: Vec::new(),
     });
-    for (from, bytes) in [(Side::Client, inbox.client), (Side::Backend, inbox.backend)] {
+    // The backend's first: none of it answers what the client sends from here on.
+    for (from, bytes) in [(Side::Backend, inbox.backend), (Side::Client, inbox.client)] {
         let to = from.other();
         let Some(wire) = body.wires.of(to) else { continue };
+        if pump.relay.is_guarded() {
+            if let Err(fault) = guarded::first(&mut pump, from, &bytes, wire, resources) {
+                let end = pump.relay.lost(to, fault, resources.now);
+                pump.broken.get_or_insert(Broken { side: to, end });
+            }
+            continue;
+        }
         match wire.write(&bytes, &mut resources.scratch) {
             Ok(()) if bytes.is_empty() => {}
             Ok(()) => pump.relay.carried(from, bytes.len(), resources.now),
@@ -208,6 +222,9 @@ fn carry(
     if let Some(pipe) = pump.direction(from).pipe.take() {
         return empty(pump, from, pipe, sink, resources);
     }
+    if from == Side::Client && !pump.waiting.is_empty() {
+        return guarded::again(pump, from, sink, resources);
+    }
     if source.eof {
         return end(pump, from, sink, resources);
     }
@@ -217,6 +234,9 @@ fn carry(
         return Carried::Nothing;
     }
     let limit = SLICE_OCTETS.min(*budget);
+    if pump.relay.is_guarded() {
+        return guarded::read(pump, from, (source, sink), resources, (limit, budget));
+    }
     if source.leg.is_plain()
         && sink.leg.is_plain()
         && let Ok(pipe) = resources.pipes.take()
@@ -329,6 +349,9 @@ fn end(pump: &mut Pump, from: Side, sink: &mut Wire, resources: &mut Resources) 
         return Carried::Nothing;
     }
     direction.ended = true;
+    if let Err(fault) = sink.write(pump.relay.last_words(from), &mut resources.scratch) {
+        return pump.refused(from.other(), fault, resources.now);
+    }
     match pump.relay.ended(from, resources.now) {
         Verdict::Close(end) => Carried::End(end),
         Verdict::HalfClose(_) => match sink.end(&mut resources.scratch) {

@@ -4,13 +4,17 @@
 //! Invariants: a direction reads only once everything it brought before is with the other side, so
 //! that at most one read waits; reading goes through the stack, so that a session in which nothing
 //! passes holds no buffer.
+//! A session with a guard has each octet screened that the guard wants to see: `guarded`.
 //! Read next: `farewell.rs`, which follows.
+
+mod guarded;
 
 use std::future::{Future as _, poll_fn};
 use std::mem::MaybeUninit;
 use std::pin::pin;
 use std::task::{Context, Poll};
 
+use gatepost_core::guard::Passage;
 use gatepost_core::relay::Verdict;
 use gatepost_core::{Close, Instant, Leg as Side, LegFault, Relay};
 use tokio::io::ReadBuf;
@@ -32,6 +36,8 @@ struct Pump {
     backend: Leg,
     /// The core knows of that side's end.
     told: [bool; 2],
+    /// Of a guarded session: what came from the client and waits for the backend.
+    waiting: Vec<u8>,
 }
 
 /// What came of one look at a direction.
@@ -63,16 +69,20 @@ impl Pump {
         let Begun { mut relay, mut client, mut backend, inbox } = begun;
         client.unguard();
         backend.unguard();
+        let mut waiting = Vec::new();
+        // The backend's first: none of it answers what the client sends from here on.
         for (from, to, octets) in [
-            (Side::Client, &mut backend, inbox.client),
             (Side::Backend, &mut client, inbox.backend),
+            (Side::Client, &mut backend, inbox.client),
         ] {
-            if !octets.is_empty() {
+            if relay.is_guarded() {
+                guarded::first(&mut relay, from, octets, to, &mut waiting, now);
+            } else if !octets.is_empty() {
                 to.queue(&octets);
                 relay.carried(from, octets.len(), now);
             }
         }
-        Self { relay, client, backend, told: [false; 2] }
+        Self { relay, client, backend, told: [false; 2], waiting }
     }
 
     async fn run(&mut self, record: &mut Record) -> Close {
@@ -153,8 +163,14 @@ impl Pump {
             Poll::Ready(Err(fault)) => return self.lost(from.other(), fault, record),
             Poll::Pending => return Carried::Nothing,
         }
+        if from == Side::Client && !self.waiting.is_empty() {
+            return self.carry_waiting(context, record);
+        }
         if source.eof() {
             return self.end(context, from, record);
+        }
+        if self.relay.passage(from) == Passage::Shut {
+            return Carried::Nothing;
         }
         let mut octets = [const { MaybeUninit::uninit() }; SLICE_OCTETS];
         let mut buffer = ReadBuf::uninit(&mut octets);
@@ -164,6 +180,9 @@ impl Pump {
             Poll::Ready(Came::Lost(fault)) => self.lost(from, fault, record),
             Poll::Ready(Came::Octets) => {
                 let octets = buffer.filled();
+                if self.relay.is_guarded() {
+                    return self.carry_screened(context, from, octets, record);
+                }
                 self.relay.carried(from, octets.len(), record.now());
                 match sink.write(context, octets) {
                     Ok(()) => Carried::Some(octets.len()),
@@ -181,9 +200,16 @@ impl Pump {
         };
         if !*told {
             *told = true;
+            if let Err(fault) = sink.write(context, self.relay.last_words(from)) {
+                return self.lost(from.other(), fault, record);
+            }
             match self.relay.ended(from, record.now()) {
                 Verdict::Close(close) => return Carried::End(close),
-                Verdict::HalfClose(_) => {}
+                Verdict::HalfClose(_) => {
+                    let _ = sink.poll_end(context);
+                    // What waited for this side to answer waits no longer.
+                    return Carried::Some(0);
+                }
             }
         }
         // Asked again until it is done; the other direction goes on meanwhile.

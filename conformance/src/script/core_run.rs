@@ -458,7 +458,8 @@ impl<'a> Run<'a> {
         self.emissions.push(Emission::Did(Deed::Splice));
         let mut pump = Pump::new(relay);
         let mut close = None;
-        for leg in [Leg::Client, Leg::Backend] {
+        // The backend's first: none of it answers what the client sends from here on.
+        for leg in [Leg::Backend, Leg::Client] {
             let mut octets = std::mem::take(inbox_of(&mut self.inbox, leg));
             octets.append(&mut self.kernel[index(leg)]);
             pump.carry(leg, octets, self.now, &mut self.emissions);

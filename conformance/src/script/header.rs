@@ -135,6 +135,7 @@ pub(crate) fn route(text: &str, listener: Protocol) -> Result<Route, String> {
         source_ips: Vec::new(),
         hide_auth_errors: keys.take("hide_auth_errors", yes_or_no)?.unwrap_or(false),
         allow_plaintext_auth: cleartext,
+        guard: keys.take("guard", yes_or_no)?.unwrap_or(false),
         proxy_ttl: keys.take("ttl", parsed)?.unwrap_or(7),
         endpoints: vec![(spoken, Endpoint { port: parsed(port)?, tls, forwarding })],
     };

@@ -320,7 +320,8 @@ impl Proxy {
     fn splice(&mut self, mut pump: Pump, now: Instant) {
         let mut emissions = Vec::new();
         let mut close = None;
-        for leg in [Leg::Client, Leg::Backend] {
+        // The backend's first: none of it answers what the client sends from here on.
+        for leg in [Leg::Backend, Leg::Client] {
             let mut octets = std::mem::take(inbox_of(&mut self.inbox, leg));
             octets.append(&mut self.kernel[index(leg)]);
             pump.carry(leg, octets, now, &mut emissions);

@@ -18,6 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use gatepost_conformance::script::{self, Order, Place, Plan, Served};
+use gatepost_core::guard::Passage;
 use gatepost_core::relay::Verdict;
 use gatepost_core::{
     Answer, BackendFacts, ConnectFault, Event, Inbox, Instant, Leg as Side, LegFault, Outbox,
@@ -289,26 +290,37 @@ impl Serving {
     }
 
     fn pump(&mut self, mut relay: Relay) {
-        let leftovers = [take(&mut self.inbox.client), take(&mut self.inbox.backend)];
-        for (side, octets) in [Side::Client, Side::Backend].into_iter().zip(leftovers) {
-            relay.carried(side, octets.len(), self.now());
-            self.legs[index(side.other())].as_mut().unwrap().send(&octets);
-        }
-        if relay.client_eof() && self.ended(&mut relay, Side::Client) {
+        let mut waiting = take(&mut self.inbox.client);
+        let first = take(&mut self.inbox.backend);
+        self.carry(&mut relay, Side::Backend, first);
+        waiting = self.carry(&mut relay, Side::Client, waiting);
+        if relay.client_eof() && waiting.is_empty() && self.ended(&mut relay, Side::Client) {
             return;
         }
         while !self.stop.load(Ordering::Relaxed) {
             let mut idle = true;
             for side in [Side::Client, Side::Backend] {
                 let other = self.legs[index(side.other())].as_mut().unwrap();
-                if !other.flush() || self.eof[index(side)] {
+                if !other.flush() {
+                    continue;
+                }
+                if side == Side::Client && !waiting.is_empty() {
+                    waiting = self.carry(&mut relay, side, waiting);
+                    if self.eof[0] && waiting.is_empty() && self.ended(&mut relay, side) {
+                        return;
+                    }
+                    continue;
+                }
+                if self.eof[index(side)] || relay.passage(side) == Passage::Shut {
                     continue;
                 }
                 match self.legs[index(side)].as_mut().unwrap().read(usize::MAX) {
                     Came::Nothing => continue,
                     Came::Octets(octets) => {
-                        relay.carried(side, octets.len(), self.now());
-                        self.legs[index(side.other())].as_mut().unwrap().send(&octets);
+                        let left = self.carry(&mut relay, side, octets);
+                        if side == Side::Client {
+                            waiting = left;
+                        }
                     }
                     Came::Eof => {
                         self.eof[index(side)] = true;
@@ -333,7 +345,24 @@ impl Serving {
         }
     }
 
+    /// Sends what passes; what is left waits for the other side.
+    fn carry(&mut self, relay: &mut Relay, side: Side, mut octets: Vec<u8>) -> Vec<u8> {
+        let other = self.legs[index(side.other())].as_mut().unwrap();
+        let now = Instant::from_millis(self.begun.elapsed().as_millis() as u64);
+        loop {
+            let screened = relay.screen(side, &octets, now);
+            if screened.is_over() {
+                return octets;
+            }
+            other.send(screened.pass);
+            let eaten = screened.eaten;
+            octets.drain(..eaten);
+        }
+    }
+
     fn ended(&mut self, relay: &mut Relay, side: Side) -> bool {
+        let last = relay.last_words(side);
+        self.legs[index(side.other())].as_mut().unwrap().send(last);
         match relay.ended(side, self.now()) {
             Verdict::HalfClose(leg) => {
                 self.legs[index(leg)].as_mut().unwrap().end();

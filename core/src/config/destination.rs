@@ -42,6 +42,8 @@ pub struct Destination {
     pub hide_auth_errors: bool,
     /// Whether credentials may travel without TLS.
     pub allow_plaintext_auth: bool,
+    /// Whether clients of IMAP and ManageSieve are kept from clearing their login.
+    pub guard: bool,
     /// Proxies that a login may pass through, this one counted.
     pub proxy_ttl: u8,
     /// What it speaks, each protocol once.
@@ -86,6 +88,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, proxy_ttl: u8) -> Destinat
         source_ips: section.or("source_ips", Vec::new(), |value| value.list(address)),
         hide_auth_errors: section.or("hide_auth_errors", false, Value::boolean),
         allow_plaintext_auth: section.or("allow_plaintext_auth", false, Value::boolean),
+        guard: section.or("guard", false, Value::boolean),
         proxy_ttl,
         endpoints: Vec::new(),
     };
@@ -99,7 +102,17 @@ pub(super) fn read(name: &str, section: &Section<'_>, proxy_ttl: u8) -> Destinat
         section.fault(&["protocol"], "names no protocol", &remedy);
     }
     check_tls(section, &destination);
+    check_guard(section, &destination);
     destination
+}
+
+/// The guard must have something to guard.
+fn check_guard(section: &Section<'_>, destination: &Destination) {
+    let is_of_use = |protocol| destination.endpoint(protocol).is_some();
+    if destination.guard && !is_of_use(Protocol::Imap) && !is_of_use(Protocol::ManageSieve) {
+        let problem = "has no effect, since the destination speaks neither imap nor managesieve";
+        section.warning(&["guard"], problem, "remove it");
+    }
 }
 
 /// How one protocol is reached, and the rules for its TLS.

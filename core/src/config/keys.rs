@@ -86,7 +86,7 @@ pub(super) const KEYS: &[(&str, Standing)] = &[
     ("destination.*.hide_auth_errors", Built),
     ("destination.*.allow_plaintext_auth", Built),
     ("destination.*.referral_hosts", NotBuilt),
-    ("destination.*.guard", NotBuilt),
+    ("destination.*.guard", Built),
     ("destination.*.probe_interval", NotBuilt),
     ("destination.*.probe_user", NotBuilt),
     ("destination.*.probe_password_file", NotBuilt),

@@ -15,6 +15,7 @@ use crate::automaton::BackendAsk;
 use crate::close::{AttemptFault, ConnectFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Endpoint, Forwarding, TlsMode};
 use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Step, Target, TlsRole};
+use crate::guard::Guard;
 use crate::handshake::Settings;
 use crate::protocol::{Backend, Welcome};
 use crate::relay::Relay;
@@ -283,12 +284,17 @@ impl Session {
             mechanism: attempt.login.mechanism,
             destination: Arc::clone(&attempt.dial.destination),
         });
-        self.splice(now, out);
+        let guard = backend.guard(welcome, attempt.dial.destination.guard);
+        self.splice(guard, now, out);
     }
 
     /// From here on bytes pass.
-    pub(super) fn splice(&mut self, now: Instant, out: &mut Outbox) {
+    pub(super) fn splice(&mut self, guard: Option<Guard>, now: Instant, out: &mut Outbox) {
         let relay = Relay::new(self.started, now, self.listener.bridge_idle, self.client_eof);
+        let relay = match guard {
+            Some(guard) => relay.guarded_by(guard),
+            None => relay,
+        };
         self.step(Step::Splice(relay), out);
         self.phase = Phase::Over;
     }

@@ -40,7 +40,7 @@ impl Session {
             let fault = AttemptFault::StartTlsMissing;
             return self.fail_attempt(Errand::Bridge(dial), fault, State::Connect, now, out);
         }
-        self.splice(now, out);
+        self.splice(None, now, out);
     }
 
     /// No attempt led to a backend.

@@ -90,6 +90,16 @@ impl Backend {
         self.settings.identity.is_some() && !self.introduced
     }
 
+    /// Whether it was told who the client is, and so trusts our address.
+    pub(crate) const fn introduced(&self) -> bool {
+        self.introduced
+    }
+
+    /// Whether the last EHLO announced BDAT (RFC 3030 §2).
+    pub(crate) fn offers_chunking(&self) -> bool {
+        self.extensions.has("CHUNKING")
+    }
+
     /// TLS is up: what was said before it is forgotten.
     pub(crate) fn tls_up(&mut self, out: &mut Vec<u8>) {
         debug_assert_eq!(self.awaited, State::StartTls, "TLS was not asked for");

@@ -103,6 +103,7 @@ pub(crate) fn destination(configuration: usize) -> Arc<Destination> {
         source_ips: Vec::new(),
         hide_auth_errors: false,
         allow_plaintext_auth: tls == TlsMode::Plain,
+        guard: false,
         proxy_ttl: 7,
         endpoints: vec![(protocol(configuration), Endpoint { port: 143, tls, forwarding })],
     })

@@ -398,3 +398,20 @@ fn http_is_ignored_with_one_warning() {
           remove them"]
     );
 }
+
+#[test]
+fn a_guard_is_asked_for_where_there_is_something_to_guard() {
+    assert!(!config(super::PLAIN).destinations[0].guard);
+    let text = changed(9, "host = \"imap.test\"\nguard = true");
+    assert!(config(&text).destinations[0].guard);
+    assert_eq!(warnings(&text), [""; 0]);
+    let other = "[destination.other]\nhost = \"pop3.test\"\nguard = true\n\
+                 [destination.other.protocol.pop3]\nport = 995\ntls = \"implicit\"\n";
+    let text = extended(other);
+    let line = 1 + text.lines().position(|line| line == "guard = true").unwrap();
+    let expected = format!(
+        "line {line}: destination.other.guard: has no effect, since the destination speaks \
+         neither imap nor managesieve; remove it"
+    );
+    assert_eq!(warnings(&text), [expected]);
+}

@@ -1,0 +1,321 @@
+//! Submission behind XCLIENT: the client's own XCLIENT, XFORWARD and STARTTLS do not take effect.
+//!
+//! What is followed, and why that is enough:
+//!
+//! * Each line has one reply, so that counting both tells which reply is DATA's. AUTH's dialogue
+//!   keeps the count: a 334 answers its line, and the line behind it has a reply of its own.
+//! * Behind DATA the client waits until the reply is there: 354, and data follow; anything else,
+//!   and commands do. The count must agree, so that no other 354 is taken for this one. Behind
+//!   EHLO it waits as well. No client minds: both end a group of commands (RFC 2920 §3.1).
+//! * Data end where `dots` says. Where servers may differ, the guard is wary from there on: for a
+//!   strict server the message goes on and arrives, for a lax one commands are looked at.
+//! * BDAT passes if the backend announced CHUNKING, in the last EHLO that it answered, and the
+//!   line is one that every server reads alike; then so many octets are data, refused or not
+//!   (RFC 3030 §2). Any other BDAT is refused here, and what follows it is commands for both.
+//! * A line that servers may read differently, a 421, and a reply without a command make it wary.
+//!
+//! Wary, BDAT is refused as well, so that commands begin at the starts of lines only.
+//! Read next: `watch`, `dots`, `reply`.
+
+use memchr::memchr;
+
+use super::dots::{Dots, Found};
+use super::reply::{Replies, Reply};
+use super::watch::{ANYWHERE, HELD_MAX, Line, Seen, Watch};
+use super::{Fate, Passage, REFUSED, leap_over};
+use crate::contract::Leg;
+
+/// Octets of a command line that every server takes in one piece (RFC 5321 §4.5.3.1.4).
+const COMMAND_MAX: usize = 512;
+
+/// Octets of a chunk that every server can count: 31 bits.
+const CHUNK_MAX: u64 = 0x7fff_ffff;
+
+/// The words that matter; the first [`FORBIDDEN`] are refused always.
+const WORDS: &[&str] = &["XCLIENT", "XFORWARD", "STARTTLS", "BDAT", "DATA", "EHLO", "HELO"];
+const FORBIDDEN: usize = 3;
+const BDAT: usize = 3;
+const DATA: usize = 4;
+const EHLO: usize = 5;
+const HELO: usize = 6;
+
+/// In place of a command of which a CR was held already.
+const REFUSED_CR: &[u8] = b"XREFUSED\r";
+
+/// The dialogue after the hand-off.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) watch: Watch,
+    mode: Mode,
+    replies: Replies,
+    /// Commands without a reply.
+    outstanding: u32,
+    /// BDAT may be used.
+    chunking: bool,
+}
+
+/// What the client's next octets are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Commands,
+    /// Unknown until a command is answered, the last one that was sent.
+    Undecided(Asked),
+    Data(Dots),
+    /// So many of a chunk are left.
+    Chunk(u64),
+    /// Whatever the server takes them for.
+    Wary,
+}
+
+/// A command whose reply decides what the client's octets are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Data,
+    Hello,
+}
+
+/// A line that begins with BDAT.
+#[derive(Debug, PartialEq, Eq)]
+enum Bdat {
+    /// A chunk of so many octets follows.
+    Good(u64),
+    Bad,
+}
+
+impl Submission {
+    pub(super) const fn new(chunking: bool) -> Self {
+        Self {
+            watch: Watch::new(WORDS, 1, COMMAND_MAX),
+            mode: Mode::Commands,
+            replies: Replies::new(),
+            outstanding: 0,
+            chunking,
+        }
+    }
+
+    pub(super) fn passage(&self, from: Leg) -> Passage {
+        match (from, self.mode) {
+            (Leg::Backend, Mode::Wary) => Passage::Open(u64::MAX),
+            (Leg::Backend, _) => Passage::Screened,
+            (Leg::Client, Mode::Undecided(_)) => Passage::Shut,
+            (Leg::Client, Mode::Chunk(left)) if left > 0 => Passage::Open(left),
+            (Leg::Client, Mode::Commands | Mode::Data(_) | Mode::Chunk(_) | Mode::Wary) => {
+                Passage::Screened
+            }
+        }
+    }
+
+    pub(super) fn passed(&mut self, from: Leg, octets: u64) {
+        if let (Leg::Client, Mode::Chunk(left)) = (from, &mut self.mode) {
+            debug_assert!(octets <= *left, "no more passes unseen than may");
+            *left = left.saturating_sub(octets);
+        }
+    }
+
+    pub(super) fn be_wary(&mut self) {
+        match self.mode {
+            // A message may stand anywhere in a line, and a lax server at the start of one.
+            Mode::Data(_) | Mode::Chunk(_) => self.watch.restart(),
+            Mode::Commands | Mode::Undecided(_) | Mode::Wary => {}
+        }
+        self.mode = Mode::Wary;
+    }
+
+    /// Octets of the client that are data and pass.
+    pub(super) fn leap(&mut self, input: &[u8]) -> usize {
+        match &mut self.mode {
+            Mode::Data(dots) => match dots.look(input) {
+                Found::Nothing => input.len(),
+                Found::End(end) => {
+                    self.mode = Mode::Commands;
+                    self.outstanding += 1;
+                    end
+                }
+                Found::Doubt(end) => {
+                    self.be_wary();
+                    end
+                }
+            },
+            Mode::Chunk(left) => {
+                let octets = leap_over(left, input.len());
+                if *left == 0 {
+                    self.mode = Mode::Commands;
+                }
+                octets
+            }
+            Mode::Commands | Mode::Undecided(_) | Mode::Wary => 0,
+        }
+    }
+
+    pub(super) fn take(&mut self, octet: u8) -> Fate {
+        if let Mode::Undecided(_) = self.mode {
+            return Fate::Wait;
+        }
+        match self.watch.take(octet) {
+            Seen::Plain => Fate::Pass,
+            Seen::Begun => Fate::Hold,
+            Seen::Other => Fate::Release,
+            Seen::Dropped => Fate::Drop,
+            Seen::Held => self.take_chunk(octet),
+            Seen::Word { index, position } => {
+                if index < FORBIDDEN || (index == BDAT && !self.may_chunk(position)) {
+                    self.watch.refuse();
+                    return Fate::Refuse(REFUSED);
+                }
+                if index == BDAT {
+                    self.watch.hold_line(octet);
+                    return Fate::Hold;
+                }
+                self.watch.accept(index, position, position != ANYWHERE);
+                Fate::Release
+            }
+            Seen::End(line) => {
+                self.end(line);
+                Fate::Pass
+            }
+        }
+    }
+
+    fn may_chunk(&self, position: u8) -> bool {
+        let clean = !self.watch.line().odd && position != ANYWHERE;
+        self.chunking && clean && self.mode == Mode::Commands
+    }
+
+    /// An octet of a line that begins with BDAT.
+    fn take_chunk(&mut self, octet: u8) -> Fate {
+        let held = self.watch.held();
+        let is_whole = held.ends_with(b"\r");
+        let command = bdat(held.strip_suffix(b"\r").unwrap_or(held));
+        match (octet, command) {
+            (b'\n', Bdat::Good(size)) if is_whole && self.may_chunk(0) => {
+                self.watch.hold(octet);
+                self.watch.restart();
+                self.outstanding += 1;
+                self.mode = if size == 0 { Mode::Commands } else { Mode::Chunk(size) };
+                Fate::Through
+            }
+            (_, _) if is_whole => {
+                self.watch.refuse_with_cr();
+                Fate::Refuse(REFUSED_CR)
+            }
+            (b'\r', Bdat::Good(_)) => self.hold_chunk(octet),
+            (b'\r' | b'\n', _) => {
+                self.watch.refuse();
+                Fate::Refuse(REFUSED)
+            }
+            (_, _) if held.len() + "\r\n".len() < HELD_MAX => self.hold_chunk(octet),
+            (_, _) => {
+                self.watch.refuse();
+                Fate::Refuse(REFUSED)
+            }
+        }
+    }
+
+    fn hold_chunk(&mut self, octet: u8) -> Fate {
+        self.watch.hold(octet);
+        Fate::Hold
+    }
+
+    /// A command is whole.
+    fn end(&mut self, line: Line) {
+        if self.mode == Mode::Wary {
+            return;
+        }
+        if line.odd || line.words == 0 {
+            return self.be_wary();
+        }
+        self.outstanding += 1;
+        match line.found {
+            Some(DATA) => self.mode = Mode::Undecided(Asked::Data),
+            Some(EHLO) => self.mode = Mode::Undecided(Asked::Hello),
+            Some(HELO) => self.chunking = false,
+            Some(_) | None => {}
+        }
+    }
+
+    /// Takes what the backend says.
+    pub(super) fn replies(&mut self, input: &[u8]) {
+        let mut rest = input;
+        while self.mode != Mode::Wary && !rest.is_empty() {
+            let end = memchr(b'\n', rest);
+            let (line, behind) = rest.split_at(end.map_or(rest.len(), |at| at + 1));
+            match self.replies.take(line, end.is_some()) {
+                Ok(None) => {}
+                Ok(Some(reply)) => self.take_reply(reply),
+                Err(()) => self.be_wary(),
+            }
+            rest = behind;
+        }
+    }
+
+    fn take_reply(&mut self, reply: Reply) {
+        let Some(left) = self.outstanding.checked_sub(1) else { return self.be_wary() };
+        self.outstanding = left;
+        let go_ahead = reply.code == *b"354";
+        match self.mode {
+            Mode::Undecided(Asked::Data) if left == 0 && go_ahead => {
+                self.mode = Mode::Data(Dots::CrLf);
+            }
+            Mode::Undecided(Asked::Data) if left == 0 => self.mode = Mode::Commands,
+            Mode::Undecided(Asked::Hello) if left == 0 && !go_ahead => {
+                self.chunking = reply.chunking && reply.code.starts_with(b"2");
+                self.mode = Mode::Commands;
+            }
+            Mode::Commands | Mode::Undecided(_) | Mode::Data(_) | Mode::Chunk(_) | Mode::Wary => {
+                if go_ahead {
+                    self.be_wary();
+                }
+            }
+        }
+        if reply.code == *b"421" {
+            self.be_wary();
+        }
+    }
+}
+
+/// Reads `BDAT 86 LAST` without its line end (RFC 3030 §2), in the one form that no two servers
+/// read differently.
+fn bdat(line: &[u8]) -> Bdat {
+    let read = || {
+        let rest = line.get("BDAT".len()..)?.strip_prefix(b" ")?;
+        let digits = rest.iter().take_while(|octet| octet.is_ascii_digit()).count();
+        let (digits, last) = rest.split_at(digits);
+        let is_plain = matches!(digits, [b'0'] | [b'1'..=b'9', ..]);
+        let is_last = last.is_empty() || last.eq_ignore_ascii_case(b" LAST");
+        let size = core::str::from_utf8(digits).ok()?.parse().ok()?;
+        (is_plain && is_last && size <= CHUNK_MAX).then_some(size)
+    };
+    read().map_or(Bdat::Bad, Bdat::Good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_announced_in_one_form_only() {
+        assert_eq!(bdat(b"BDAT 86"), Bdat::Good(86));
+        assert_eq!(bdat(b"bdat 0 last"), Bdat::Good(0));
+        assert_eq!(bdat(b"BDAT 2147483647 LAST"), Bdat::Good(CHUNK_MAX));
+        let bad = [
+            &b"BDAT"[..],
+            b"BDAT ",
+            b"BDAT  1",
+            b"BDAT\t1",
+            b"BDAT 01",
+            b"BDAT +1",
+            b"BDAT -1",
+            b"BDAT 0x1",
+            b"BDAT 1 ",
+            b"BDAT 1 LAS",
+            b"BDAT 1 LAST ",
+            b"BDAT 1  LAST",
+            b"BDATX 1",
+            b"BDAT 2147483648",
+            b"BDAT 18446744073709551617",
+        ];
+        for line in bad {
+            assert_eq!(bdat(line), Bdat::Bad, "{line:?}");
+        }
+    }
+}
