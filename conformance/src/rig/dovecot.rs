@@ -25,7 +25,7 @@ use crate::rig::{
     Authority, Daemon, Endpoint, Protocol, Tls, free_port, imap, managesieve, owner::Owner, pop3,
     process::create_log, programs, smtp,
 };
-use configuration::Ground;
+use configuration::{Ground, process};
 
 /// Sessions that one Dovecot carries at once: above what any test opens.
 const SESSION_LIMIT: u32 = 1100;
@@ -138,7 +138,7 @@ impl Dovecot {
             services,
         };
         fs::write(folder.path().join("dovecot.conf"), ground.configuration())?;
-        fs::write(folder.path().join("passwd"), password_file(services.accounts))?;
+        fs::write(folder.path().join("passwd"), password_file(services))?;
         for name in ["run", "state", "mail"] {
             fs::create_dir(folder.path().join(name))?;
         }
@@ -266,9 +266,24 @@ fn refuses(port: u16) -> bool {
         .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-fn password_file(accounts: &[Account<'_>]) -> String {
-    accounts
-        .iter()
-        .map(|account| format!("{}:{{PLAIN}}{}::::::\n", account.user, account.password))
-        .collect()
+/// Whom to let in; for a proxy, where to take everybody, by protocol.
+fn password_file(services: &Services<'_>) -> String {
+    let Some(Onward { endpoints, source }) = services.onward else {
+        let line = |account: &Account<'_>| {
+            format!("{}:{{PLAIN}}{}::::::\n", account.user, account.password)
+        };
+        return services.accounts.iter().map(line).collect();
+    };
+    let line = |endpoint: &Endpoint| {
+        let tls = match endpoint.tls {
+            Tls::Plain => "",
+            Tls::Starttls => " starttls=any-cert",
+            Tls::Implicit => " ssl=any-cert",
+        };
+        let (name, port) = (process(endpoint.protocol), endpoint.port);
+        format!(
+            "{name}:::::::nopassword=y proxy=y host=127.0.0.1 port={port} source_ip={source}{tls}\n"
+        )
+    };
+    endpoints.iter().map(line).collect()
 }

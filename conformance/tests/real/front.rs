@@ -3,7 +3,7 @@
 //! Every account of a route has a destination of its own, so that a check chooses by its account
 //! how the proxy reaches the backend.
 
-use std::{fmt::Write as _, fs, net::Ipv4Addr};
+use std::{fmt::Write as _, fs, net::Ipv4Addr, path::PathBuf};
 
 use gatepost_conformance::rig::{Authority, Endpoint, Protocol, Proxy, Tls, free_port};
 use tempfile::TempDir;
@@ -11,10 +11,13 @@ use tempfile::TempDir;
 /// The line of a listener that takes passwords in the clear.
 pub(crate) const CLEARTEXT: &str = "allow_plain_auth_without_tls = true\n";
 
+/// The name of the certificate for TLS beneath a PROXY header.
+const BENEATH: &str = "beneath";
+
 /// One account's way to a backend: a destination of its own in the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
-    /// The account.
+    /// The account; empty, and the first route: everybody.
     pub(crate) user: String,
     /// Where the backend is, for each protocol that it speaks.
     pub(crate) endpoints: Vec<Endpoint>,
@@ -70,6 +73,13 @@ impl Listener {
         Self { protocol, tls, port: free_port().unwrap(), lines }
     }
 
+    /// Where to connect to it in the clear, even before there is a proxy.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        let Self { protocol, tls, port, .. } = *self;
+        assert_eq!(tls, Tls::Plain, "nobody vouches for {self:?}");
+        Endpoint { protocol, port, tls, authority: PathBuf::new() }
+    }
+
     /// The one of this protocol and mode.
     pub(crate) fn find(listeners: &[Self], protocol: Protocol, tls: Tls) -> Self {
         let wanted = |listener: &&Self| listener.protocol == protocol && listener.tls == tls;
@@ -79,8 +89,10 @@ impl Listener {
 
 /// A running proxy.
 pub(crate) struct Front {
-    _proxy: Proxy,
+    pub(crate) proxy: Proxy,
     authority: Authority,
+    /// Of the certificate that no client sees, for TLS beneath a PROXY header.
+    pub(crate) beneath: Authority,
     listeners: Vec<Listener>,
     _folder: TempDir,
 }
@@ -101,13 +113,13 @@ impl Front {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::create(folder.path()).unwrap();
+        let beneath = folder.path().join("beneath");
+        fs::create_dir(&beneath).unwrap();
+        let beneath = Authority::create(&beneath).unwrap();
         let map = folder.path().join("map");
-        let lines = routes.iter().enumerate();
-        fs::write(
-            &map,
-            lines.map(|(index, route)| format!("{} d{index}\n", route.user)).collect::<String>(),
-        )
-        .unwrap();
+        let known = routes.iter().enumerate().filter(|(_, route)| !route.user.is_empty());
+        let lines = known.map(|(index, route)| format!("{} d{index}\n", route.user));
+        fs::write(&map, lines.collect::<String>()).unwrap();
         let mut text = format!(
             "[server]\nhostname = \"proxy.test\"\nthreads = 2\nshutdown_grace = \"1s\"\n\
              [tls.certificate.proxy]\ncert = \"{}\"\nkey = \"{}\"\ndefault = true\n\
@@ -124,12 +136,19 @@ impl Front {
         for listener in &listeners {
             text.push_str(&table(listener));
         }
+        // A listener without certificates of its own would show this one too.
+        if listeners.iter().any(|listener| listener.lines.contains(BENEATH)) {
+            let Authority { certificate, key, .. } = &beneath;
+            let (certificate, key) = (certificate.display(), key.display());
+            write!(text, "[tls.certificate.beneath]\ncert = \"{certificate}\"\nkey = \"{key}\"\n")
+                .unwrap();
+        }
         for (index, route) in routes.iter().enumerate() {
             text.push_str(&destination(&format!("d{index}"), route));
         }
         let ports: Vec<u16> = listeners.iter().map(|listener| listener.port).collect();
         let proxy = Proxy::start(&text, &ports).unwrap();
-        Self { _proxy: proxy, authority, listeners, _folder: folder }
+        Self { proxy, authority, beneath, listeners, _folder: folder }
     }
 
     /// Where an IMAP client connects.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::rig::{
     Protocol, Services, Tls,
-    dovecot::{Door, Onward, SESSION_LIMIT},
+    dovecot::{Door, SESSION_LIMIT},
     owner::Owner,
 };
 
@@ -34,7 +34,6 @@ impl Ground<'_> {
         let names: Vec<&str> = self.doors.iter().map(|door| process(door.protocol)).collect();
         let mut text = format!("protocols = {}\n", names.join(" "));
         text.push_str(&self.foundation());
-        text.push_str(&self.accounts());
         text.push_str(&self.inner_services());
         for door in self.doors {
             text.push_str(&self.service(door));
@@ -45,7 +44,9 @@ impl Ground<'_> {
     fn foundation(&self) -> String {
         let folder = self.folder.display();
         let Owner { user, group, .. } = self.owner;
-        let trusted = self.services.trusted;
+        let Services { trusted, onward, .. } = self.services;
+        // Whom it asks the file for: the user, or the protocol that leads somewhere else.
+        let key = if onward.is_some() { "%s" } else { "%u" };
         format!(
             r"
 listen = 127.0.0.1
@@ -69,38 +70,16 @@ ssl_cert = <{folder}/certificate.pem
 ssl_key = <{folder}/key.pem
 mail_location = maildir:{folder}/mail/%u/Maildir
 mail_max_userip_connections = 0
+passdb {{
+  driver = passwd-file
+  args = username_format={key} {folder}/passwd
+}}
 userdb {{
   driver = static
   args = uid={user} gid={group} home={folder}/mail/%u
 }}
 "
         )
-    }
-
-    /// Who judges a login: the password file, or for a proxy the server that it leads to.
-    fn accounts(&self) -> String {
-        let folder = self.folder.display();
-        let Some(Onward { endpoints, source }) = self.services.onward else {
-            return format!(
-                "passdb {{\n  driver = passwd-file\n  \
-                 args = username_format=%u {folder}/passwd\n}}\n"
-            );
-        };
-        endpoints
-            .iter()
-            .map(|endpoint| {
-                let tls = match endpoint.tls {
-                    Tls::Plain => "",
-                    Tls::Starttls => " starttls=any-cert",
-                    Tls::Implicit => " ssl=any-cert",
-                };
-                let (name, port) = (process(endpoint.protocol), endpoint.port);
-                format!(
-                    "protocol {name} {{\n  passdb {{\n    driver = static\n    args = proxy=y \
-                     nopassword=y host=127.0.0.1 port={port} source_ip={source}{tls}\n  }}\n}}\n"
-                )
-            })
-            .collect()
     }
 
     fn inner_services(&self) -> String {
@@ -120,6 +99,9 @@ service anvil {{
   unix_listener anvil-auth-penalty {{
     mode = 0
   }}
+}}
+service ipc {{
+  chroot =
 }}
 service imap-urlauth-login {{
   chroot =
@@ -189,7 +171,7 @@ fn listener(name: &str, port: u16, settings: &str) -> String {
 }
 
 /// What Dovecot calls a protocol.
-fn process(protocol: Protocol) -> &'static str {
+pub(super) fn process(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Imap => "imap",
         Protocol::Pop3 => "pop3",

@@ -9,9 +9,11 @@ use gatepost_conformance::rig::{
 };
 
 use crate::real::{
+    clients::{curl_options, output},
     front::{Front, Listener, Route},
     identity::CLIENT,
     peers::{ACCOUNTS, Session, WITH_LOGIN, backend, can_run, line_with, sees_client},
+    stage::PASSWORD,
 };
 
 /// An account for each mode of TLS toward the backend.
@@ -132,6 +134,21 @@ pub(crate) fn haproxy_logs_the_client_of_a_header() {
         let line = line_with(|| stage.haproxy.log(), &[&addresses]);
         assert!(line.contains(" authority=- "), "nobody asked for a name: {line}");
     }
+}
+
+/// The name that the client asked for in its handshake, and that of the session in our log.
+pub(crate) fn haproxy_logs_what_a_header_says_besides() {
+    let Some(stage) = BehindHaproxy::set(&[Program::Curl]) else { return };
+    let endpoint = stage.front.endpoint(Tls::Implicit);
+    let mut curl = curl_options(&endpoint);
+    let login = format!("{}:{PASSWORD}", account(Tls::Implicit));
+    curl.args(["--interface", &CLIENT.to_string(), "--user", &login]);
+    output(curl.arg(format!("imaps://localhost:{}/", endpoint.port)));
+    let line = line_with(|| stage.haproxy.log(), &[&format!("client={CLIENT}:")]);
+    assert!(line.contains(" authority=localhost "), "{line}");
+    let (_, name) = line.split_once(" id=").unwrap();
+    let login = line_with(|| stage.front.proxy.log(), &[" login ", &format!("client={CLIENT}:")]);
+    assert!(login.contains(&format!("session={name} ")), "{name} in {login}");
 }
 
 /// The proxy, HAProxy behind it and Dovecot behind that.

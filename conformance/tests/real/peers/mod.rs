@@ -12,9 +12,22 @@ use gatepost_conformance::rig::{
     Account, Dovecot, Endpoint, Program, Protocol, Services, imap, managesieve, pop3, require, smtp,
 };
 
-use crate::real::{identity::CLIENT, stage::PASSWORD};
+use crate::real::{front::Route, identity::CLIENT, stage::PASSWORD};
 
+pub(crate) mod balancer;
 pub(crate) mod behind;
+pub(crate) mod chain;
+pub(crate) mod dovecot_before;
+pub(crate) mod forgery;
+pub(crate) mod guard;
+pub(crate) mod loops;
+
+/// Who connects from where: the balancer, the proxy that is reached first, the one behind it, and a
+/// proxy of another make.
+const BALANCER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 20);
+const OUTER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 30);
+const INNER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 40);
+const ANOTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 50);
 
 /// How often to look for what must show shortly in a log, and the pause between.
 const LOOKS: u32 = 500;
@@ -79,6 +92,28 @@ impl Session {
         })
     }
 
+    /// Sends a command as it is, line end and all, and answers the last line of what it gets.
+    fn command(&mut self, command: &[u8]) -> io::Result<String> {
+        match self {
+            Self::Imap(session) => {
+                session.write(command)?;
+                session.read_line()
+            }
+            Self::Pop3(session) => {
+                session.write(command)?;
+                session.read_line()
+            }
+            Self::ManageSieve(session) => {
+                session.write(command)?;
+                Ok(session.reply()?.last)
+            }
+            Self::Submission(session) => {
+                session.write(command)?;
+                Ok(session.reply()?.code)
+            }
+        }
+    }
+
     /// The port that it comes from.
     fn port(&self) -> u16 {
         let port = match self {
@@ -122,6 +157,16 @@ fn backend(protocols: &[Protocol], trusted: &str) -> Dovecot {
 fn backend_with(protocols: &[Protocol], trusted: &str, relay: Option<u16>) -> Dovecot {
     let services = Services { accounts: &ACCOUNTS, protocols, relay, trusted, onward: None };
     Dovecot::start(&services).unwrap()
+}
+
+/// One address, as a network.
+fn network(address: Ipv4Addr) -> String {
+    format!("{address}/32")
+}
+
+/// Everybody's way to a backend, which is told by XCLIENT or ID, from an address of ours.
+fn xclient_route(endpoints: &[Endpoint], source: Ipv4Addr) -> Route {
+    Route { forwarding: "xclient", source: Some(source), ..Route::to(endpoints) }
 }
 
 /// The backend's line about a client's login, which tells its port.
