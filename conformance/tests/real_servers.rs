@@ -192,6 +192,7 @@ mod peers {
         }
         behind {
             dovecot_logs_the_client_of_a_header,
+            dovecot_takes_the_clients_tls_from_a_header,
             postfix_logs_the_client_of_a_header,
             nginx_logs_the_client_of_a_header,
             haproxy_logs_the_client_of_a_header,

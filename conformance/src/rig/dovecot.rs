@@ -4,9 +4,9 @@
 //! (Dovecot gives no mail to root). Two ports for each protocol: one in the clear with STARTTLS,
 //! one with implicit TLS (ManageSieve has the former alone); and the same again for connections
 //! that begin with a PROXY header (LMTP has none of these). An `ID` or `XCLIENT` or PROXY header
-//! with the client's address takes effect for whom [`Services::trusted`] names, and shows as `rip=`
-//! and `rport=` in [`Dovecot::log`], beside the socket's own address as `real=`. Delays after a
-//! wrong password are off. Mail is in maildirs that appear at an account's first login or
+//! with the client's address takes effect for whom [`Services`] name as trusted, and shows as
+//! `rip=` and `rport=` in [`Dovecot::log`], beside the socket's own address as `real=`. Delays
+//! after a wrong password are off. Mail is in maildirs that appear at an account's first login or
 //! delivery; what LMTP delivers goes through the account's active Sieve script where ManageSieve is
 //! served too. Its file is written by `configuration`.
 
@@ -57,8 +57,10 @@ pub struct Services<'a> {
     /// The port of 127.0.0.1 where Submission gives its messages; without it there is a login and
     /// no message.
     pub relay: Option<u16>,
-    /// Whose word about the client counts, as Dovecot writes networks.
+    /// Whose ID and XCLIENT about the client count, as Dovecot writes networks.
     pub trusted: &'a str,
+    /// Whose PROXY headers do.
+    pub trusted_headers: &'a str,
     /// Where sessions go on, for a server that is itself a proxy: it judges no password and holds
     /// no mail.
     pub onward: Option<Onward<'a>>,

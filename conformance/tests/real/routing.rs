@@ -33,6 +33,7 @@ impl TwoServers {
             protocols: &[Protocol::Imap],
             relay: None,
             trusted: LOOPBACK,
+            trusted_headers: LOOPBACK,
             onward: None,
         };
         let alices = Dovecot::start(&services).unwrap();

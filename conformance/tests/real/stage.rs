@@ -95,6 +95,7 @@ impl Stage {
             protocols: &protocols,
             relay: ports.map(|ports| ports.mail),
             trusted: LOOPBACK,
+            trusted_headers: LOOPBACK,
             onward: None,
         })
         .unwrap();

@@ -44,7 +44,7 @@ impl Ground<'_> {
     fn foundation(&self) -> String {
         let folder = self.folder.display();
         let Owner { user, group, .. } = self.owner;
-        let Services { trusted, onward, .. } = self.services;
+        let Services { trusted, trusted_headers, onward, .. } = self.services;
         // Whom it asks the file for: the user, or the protocol that leads somewhere else.
         let key = if onward.is_some() { "%s" } else { "%u" };
         format!(
@@ -61,7 +61,7 @@ default_vsz_limit = 0
 first_valid_uid = 1
 first_valid_gid = 1
 login_trusted_networks = {trusted}
-haproxy_trusted_networks = {trusted}
+haproxy_trusted_networks = {trusted_headers}
 login_log_format_elements = {LOG_ELEMENTS}
 disable_plaintext_auth = no
 auth_failure_delay = 0

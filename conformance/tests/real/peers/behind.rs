@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use gatepost_conformance::rig::{
-    Dovecot, Endpoint, Haproxy, Lane, Nginx, Ports, Postfix, Program, Protocol, Tls,
+    Dovecot, Endpoint, Haproxy, Lane, Nginx, Ports, Postfix, Program, Protocol, Services, Tls,
     dovecot::LOOPBACK, free_port, require, smtp,
 };
 
@@ -12,7 +12,10 @@ use crate::real::{
     clients::{curl_options, output},
     front::{Front, Listener, Route},
     identity::CLIENT,
-    peers::{ACCOUNTS, Session, WITH_LOGIN, backend, can_run, line_with, sees_client},
+    peers::{
+        ACCOUNTS, OUTER, Session, WITH_LOGIN, backend, can_run, line_of, line_with, network,
+        sees_client,
+    },
     stage::PASSWORD,
 };
 
@@ -60,6 +63,33 @@ pub(crate) fn dovecot_logs_the_client_of_a_header() {
             ];
             sees_client(&dovecot, protocol, &session, &parts);
         }
+    }
+}
+
+/// The backend's side is in the clear, and the header tells of the client's. Nothing else does: the
+/// backend trusts nobody for where they connect from.
+pub(crate) fn dovecot_takes_the_clients_tls_from_a_header() {
+    if !require(&[Program::Dovecot, Program::Gatepost]) {
+        return;
+    }
+    let dovecot = Dovecot::start(&Services {
+        accounts: &ACCOUNTS,
+        protocols: &[Protocol::Imap],
+        relay: None,
+        trusted: "",
+        trusted_headers: &network(OUTER),
+        onward: None,
+    })
+    .unwrap();
+    let user = account(Tls::Plain);
+    let way = route(user, &[dovecot.endpoint_with_header(Protocol::Imap, Tls::Plain)]);
+    let front = Front::start(&[Route { source: Some(OUTER), ..way }]);
+    for tls in Tls::ALL {
+        let session = Session::begin(&front.endpoint(tls), user);
+        sees_client(&dovecot, Protocol::Imap, &session, &[format!("real={OUTER}")]);
+        let line = line_of(&dovecot, Protocol::Imap, &session);
+        let is_protected = [", TLS,", ", secured,"].iter().any(|word| line.contains(word));
+        assert_eq!(is_protected, tls != Tls::Plain, "{tls}: {line}");
     }
 }
 

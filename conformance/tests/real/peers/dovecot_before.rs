@@ -35,6 +35,7 @@ pub(crate) fn the_client_of_dovecots_proxy_reaches_the_backend() {
             protocols: &WITH_LOGIN,
             relay: None,
             trusted: "",
+            trusted_headers: "",
             onward: Some(Onward { endpoints: &endpoints, source: ANOTHER }),
         })
         .unwrap();

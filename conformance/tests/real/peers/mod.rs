@@ -155,7 +155,14 @@ fn backend(protocols: &[Protocol], trusted: &str) -> Dovecot {
 
 /// The same with a relay for what is submitted.
 fn backend_with(protocols: &[Protocol], trusted: &str, relay: Option<u16>) -> Dovecot {
-    let services = Services { accounts: &ACCOUNTS, protocols, relay, trusted, onward: None };
+    let services = Services {
+        accounts: &ACCOUNTS,
+        protocols,
+        relay,
+        trusted,
+        trusted_headers: trusted,
+        onward: None,
+    };
     Dovecot::start(&services).unwrap()
 }
 
