@@ -143,7 +143,8 @@ pub(crate) fn replies_stay_in_order_around_a_refused_xclient() {
     }
 }
 
-/// Servers take a bare LF for the end of a line, and for that of a message too.
+/// Servers take a bare LF for the end of a line, and for that of a message too; one of them takes
+/// it with any number of CRs.
 pub(crate) fn a_bare_line_feed_hides_no_xclient() {
     let Some(stage) = Stage::set() else { return };
     for user in [TO_POSTFIX, TO_DOVECOT] {
@@ -153,7 +154,7 @@ pub(crate) fn a_bare_line_feed_hides_no_xclient() {
         assert_eq!(kinds[0], "250", "{user}: {kinds:?}");
         assert!(kinds[1].starts_with('5'), "{user}: {kinds:?}");
         assert_eq!(kinds[2], "250", "{user}: {kinds:?}");
-        for end in ["\n.\n", "\n.\r\n", "\r\n.\n"] {
+        for end in ["\n.\n", "\n.\r\n", "\r\n.\n", "\r\n.\r\r\n"] {
             let mut session = stage.session(user);
             begin(&mut session, user);
             assert_eq!(session.command("DATA").unwrap().code, "354");
