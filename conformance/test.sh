@@ -13,6 +13,10 @@ needed=(
     dovecot-submissiond:/usr/lib/dovecot/submission-login
     dovecot-lmtpd:/usr/lib/dovecot/lmtp
     postfix:/usr/sbin/postfix
+    haproxy:/usr/sbin/haproxy
+    nginx:/usr/sbin/nginx
+    libnginx-mod-mail:/usr/lib/nginx/modules/ngx_mail_module.so
+    libnginx-mod-stream:/usr/lib/nginx/modules/ngx_stream_module.so
     fetchmail:/usr/bin/fetchmail
     swaks:/usr/bin/swaks
     sieve-connect:/usr/bin/sieve-connect
@@ -23,8 +27,6 @@ needed=(
     redis-server:/usr/bin/redis-server
     postgresql:/usr/bin/pg_createcluster
     mariadb-server:/usr/sbin/mariadbd
-    nginx:/usr/sbin/nginx
-    libnginx-mod-mail:/usr/lib/nginx/modules/ngx_mail_module.so
 )
 missing=()
 for entry in "${needed[@]}"; do

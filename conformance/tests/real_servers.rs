@@ -141,3 +141,62 @@ mod proxied {
         }
     }
 }
+
+/// The same for what makes sense with the proxy alone, and further servers around it.
+mod peers {
+    macro_rules! checks {
+        ($($module:ident { $($name:ident),* $(,)? })*) => {
+            $(
+                mod $module {
+                    $(
+                        #[test]
+                        fn $name() {
+                            crate::real::peers::$module::$name();
+                        }
+                    )*
+                }
+            )*
+        };
+    }
+
+    checks! {
+        balancer {
+            a_header_of_any_version_tells_the_client,
+            the_tls_of_the_balancer_counts_where_it_says_so,
+            a_header_may_come_within_the_tls_of_the_balancer,
+            clients_without_a_header_are_known_by_their_sockets,
+            health_checks_do_no_harm,
+            nginx_tells_the_client_by_a_header,
+        }
+        chain {
+            dovecot_logs_the_client_at_the_far_end,
+        }
+        dovecot_before {
+            the_client_of_dovecots_proxy_reaches_the_backend,
+        }
+        forgery {
+            a_header_of_an_untrusted_client_changes_nothing,
+            a_required_header_is_not_taken_from_an_untrusted_client,
+            what_an_untrusted_client_forwards_changes_nothing,
+            a_client_behind_a_balancer_forwards_nothing,
+        }
+        guard {
+            a_typed_xclient_is_refused,
+            replies_stay_in_order_around_a_refused_xclient,
+            a_bare_line_feed_hides_no_xclient,
+            a_message_that_says_xclient_arrives_unchanged,
+        }
+        loops {
+            a_loop_by_xclient_ends,
+            a_loop_by_headers_ends,
+        }
+        behind {
+            dovecot_logs_the_client_of_a_header,
+            dovecot_takes_the_clients_tls_from_a_header,
+            postfix_logs_the_client_of_a_header,
+            nginx_logs_the_client_of_a_header,
+            haproxy_logs_the_client_of_a_header,
+            haproxy_logs_what_a_header_says_besides,
+        }
+    }
+}

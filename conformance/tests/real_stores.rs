@@ -142,19 +142,19 @@ fn judge(backend: SocketAddr) -> (SocketAddr, Receiver<String>) {
 
 #[test]
 fn one_auth_http_server_serves_nginx_and_gatepost_alike() {
-    if !require(&[Program::NginxMail]) {
+    if !require(&[Program::Nginx]) {
         return;
     }
     let backend = Backend::start("judged");
     let (judge, asked) = judge(backend.address);
-    let nginx = Nginx::start(judge, "/mail?v=1").unwrap();
+    let nginx = Nginx::asking(judge, "/mail?v=1").unwrap();
     let stage = Stage::new(&format!(
         "source = \"http\"\n[mapping.http]\nurls = [\"http://{judge}/mail?v=1\"]\n\
          destination = \"old\"\nheaders = {{ X-Auth-Key = \"bees\" }}\n"
     ));
     let running = stage.start();
     let mut heads = Vec::new();
-    for address in [nginx.address, running.address()] {
+    for address in [nginx.address(), running.address()] {
         let mut client = Client::connect(address);
         let refused = client.log_in("alice@example.test", "wrong");
         assert!(refused.starts_with("a NO ") && refused.contains("Wrong, I fear"), "{refused}");

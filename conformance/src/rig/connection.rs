@@ -46,6 +46,15 @@ impl Connection {
         Ok(Self { wire, received: Vec::new() })
     }
 
+    /// The port that it comes from.
+    pub fn source_port(&self) -> io::Result<u16> {
+        let stream = match &self.wire {
+            Wire::Plain(stream) => stream,
+            Wire::Encrypted(stream) => stream.get_ref(),
+        };
+        Ok(stream.local_addr()?.port())
+    }
+
     /// The TLS handshake of an upgrade, once the server has agreed to it.
     pub fn encrypt(self, endpoint: &Endpoint) -> io::Result<Self> {
         // Octets behind the answer would be read as if they had come through TLS.

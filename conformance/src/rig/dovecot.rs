@@ -2,8 +2,10 @@
 //!
 //! It runs without privileges: as the current user, or as `nobody` when the tests are run by root
 //! (Dovecot gives no mail to root). Two ports for each protocol: one in the clear with STARTTLS,
-//! one with implicit TLS (ManageSieve has the former alone). Loopback is trusted, so an `ID` or
-//! `XCLIENT` with the client's address takes effect and shows as `rip=` in [`Dovecot::log`]. Delays
+//! one with implicit TLS (ManageSieve has the former alone); and the same again for connections
+//! that begin with a PROXY header (LMTP has none of these). An `ID` or `XCLIENT` or PROXY header
+//! with the client's address takes effect for whom [`Services`] name as trusted, and shows as
+//! `rip=` and `rport=` in [`Dovecot::log`], beside the socket's own address as `real=`. Delays
 //! after a wrong password are off. Mail is in maildirs that appear at an account's first login or
 //! delivery; what LMTP delivers goes through the account's active Sieve script where ManageSieve is
 //! served too. Its file is written by `configuration`.
@@ -13,23 +15,18 @@ mod configuration;
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    os::unix::{fs::chown, process::CommandExt as _},
-    path::Path,
     process::Command,
     time::Duration,
 };
 
-use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use crate::rig::{
-    Authority, Daemon, Endpoint, Protocol, Tls, free_port, imap, managesieve, pop3,
+    Authority, Daemon, Endpoint, Protocol, Tls, free_port, imap, managesieve, owner::Owner, pop3,
     process::create_log, programs, smtp,
 };
-use configuration::Ground;
+use configuration::{Ground, process};
 
-/// Whom the servers run as when root runs the tests.
-const UNPRIVILEGED_USER: &str = "nobody";
 /// Sessions that one Dovecot carries at once: above what any test opens.
 const SESSION_LIMIT: u32 = 1100;
 /// How long a connection attempt may take.
@@ -37,6 +34,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How often to look for what must show shortly, in the log or on the ports, and the pause between.
 const LOOKS: u32 = 500;
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The networks of every peer in a test.
+pub const LOOPBACK: &str = "127.0.0.0/8";
 
 /// Who may log in.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +52,27 @@ pub struct Account<'a> {
 pub struct Services<'a> {
     /// Who may log in, and gets mail.
     pub accounts: &'a [Account<'a>],
-    /// What it speaks; not SMTP, and Submission only with a relay.
+    /// What it speaks; not SMTP.
     pub protocols: &'a [Protocol],
-    /// The port of 127.0.0.1 where Submission gives its messages.
+    /// The port of 127.0.0.1 where Submission gives its messages; without it there is a login and
+    /// no message.
     pub relay: Option<u16>,
+    /// Whose ID and XCLIENT about the client count, as Dovecot writes networks.
+    pub trusted: &'a str,
+    /// Whose PROXY headers do.
+    pub trusted_headers: &'a str,
+    /// Where sessions go on, for a server that is itself a proxy: it judges no password and holds
+    /// no mail.
+    pub onward: Option<Onward<'a>>,
+}
+
+/// Where a Dovecot that is a proxy takes its clients' sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Onward<'a> {
+    /// One for each protocol. Any certificate will do.
+    pub endpoints: &'a [Endpoint],
+    /// The address that it connects from.
+    pub source: Ipv4Addr,
 }
 
 /// The ports of one protocol.
@@ -64,9 +81,22 @@ struct Door {
     protocol: Protocol,
     port: u16,
     tls_port: u16,
+    /// The same behind a PROXY header.
+    header_port: u16,
+    header_tls_port: u16,
 }
 
 impl Door {
+    fn choose(protocol: Protocol) -> io::Result<Self> {
+        Ok(Self {
+            protocol,
+            port: free_port()?,
+            tls_port: free_port()?,
+            header_port: free_port()?,
+            header_tls_port: free_port()?,
+        })
+    }
+
     /// How connections to its ports begin. Dovecot documents no ManageSieve with implicit TLS.
     fn modes(&self) -> &'static [Tls] {
         if self.protocol == Protocol::ManageSieve {
@@ -100,19 +130,17 @@ impl Dovecot {
         let doors: Vec<Door> = services
             .protocols
             .iter()
-            .map(|protocol| {
-                Ok(Door { protocol: *protocol, port: free_port()?, tls_port: free_port()? })
-            })
+            .map(|protocol| Door::choose(*protocol))
             .collect::<io::Result<_>>()?;
         let ground = Ground {
             folder: folder.path(),
             owner: &owner,
             doors: &doors,
             authentication_port: free_port()?,
-            relay: services.relay,
+            services,
         };
         fs::write(folder.path().join("dovecot.conf"), ground.configuration())?;
-        fs::write(folder.path().join("passwd"), password_file(services.accounts))?;
+        fs::write(folder.path().join("passwd"), password_file(services))?;
         for name in ["run", "state", "mail"] {
             fs::create_dir(folder.path().join(name))?;
         }
@@ -120,11 +148,7 @@ impl Dovecot {
         create_log(&log)?;
         let mut command = Command::new(dovecot);
         command.arg("-F").arg("-c").arg(folder.path().join("dovecot.conf"));
-        if geteuid().is_root() {
-            owner.take(folder.path())?;
-            // This also drops the supplementary groups.
-            command.uid(owner.user_id).gid(owner.group_id);
-        }
+        owner.run(&mut command, folder.path())?;
         let authentication_port = ground.authentication_port;
         let daemon = Daemon::spawn("dovecot", &mut command, &log)?;
         let mut server = Self { daemon, authority, authentication_port, doors, _folder: folder };
@@ -138,17 +162,33 @@ impl Dovecot {
     ///
     /// If it was not told to speak this protocol.
     pub fn endpoint(&self, protocol: Protocol, tls: Tls) -> Endpoint {
+        let Door { port, tls_port, .. } = self.door(protocol);
+        self.endpoint_on(protocol, tls, *port, *tls_port)
+    }
+
+    /// Where and how to connect to it with a PROXY header.
+    ///
+    /// # Panics
+    ///
+    /// If it was not told to speak this protocol.
+    pub fn endpoint_with_header(&self, protocol: Protocol, tls: Tls) -> Endpoint {
+        let Door { header_port, header_tls_port, .. } = self.door(protocol);
+        self.endpoint_on(protocol, tls, *header_port, *header_tls_port)
+    }
+
+    fn door(&self, protocol: Protocol) -> &Door {
         let door = self.doors.iter().find(|door| door.protocol == protocol);
         // A test that asks for what it did not start is wrong in itself.
-        let door = door.unwrap_or_else(|| panic!("this dovecot does not speak {protocol}"));
-        let port = match tls {
-            Tls::Plain | Tls::Starttls => door.port,
-            Tls::Implicit => door.tls_port,
-        };
+        door.unwrap_or_else(|| panic!("this dovecot does not speak {protocol}"))
+    }
+
+    fn endpoint_on(&self, protocol: Protocol, tls: Tls, clear: u16, encrypted: u16) -> Endpoint {
+        let port = if tls == Tls::Implicit { encrypted } else { clear };
         Endpoint { protocol, port, tls, authority: self.authority.authority.clone() }
     }
 
-    /// Its log so far: a line `Login: user=<…>, …, rip=…` for every session.
+    /// Its log so far: a line `Login: user=<…>, …, rip=…` for every session, `proxy(…): …` where it
+    /// is a proxy itself.
     pub fn log(&self) -> String {
         self.daemon.log()
     }
@@ -156,14 +196,19 @@ impl Dovecot {
     /// The lines of its log that report a login over a protocol, once there are `count` of them:
     /// the log may be a moment late. After a while it answers what there is.
     pub fn logins(&self, protocol: Protocol, count: usize) -> Vec<String> {
+        self.logins_with("", protocol, count)
+    }
+
+    /// The same of those lines alone that contain a text.
+    pub fn logins_with(&self, text: &str, protocol: Protocol, count: usize) -> Vec<String> {
         // Every protocol's login process has the protocol's name.
-        let process = format!("{protocol}-login: ");
+        let parts = [&format!("{protocol}-login: "), "Login: ", text];
         let mut logins = Vec::new();
         for _ in 0..LOOKS {
             logins = self
                 .log()
                 .lines()
-                .filter(|line| line.contains(&process) && line.contains("Login: "))
+                .filter(|line| parts.iter().all(|part| line.contains(part)))
                 .map(str::to_owned)
                 .collect();
             if logins.len() >= count {
@@ -223,44 +268,24 @@ fn refuses(port: u16) -> bool {
         .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// The user and group that the server runs as.
-struct Owner {
-    user: String,
-    group: String,
-    user_id: u32,
-    group_id: u32,
-}
-
-impl Owner {
-    fn choose() -> io::Result<Self> {
-        let name: &[&str] = if geteuid().is_root() { &[UNPRIVILEGED_USER] } else { &[] };
-        let id = |option: &str| -> io::Result<String> {
-            let output = Command::new("id").arg(option).args(name).output()?;
-            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+/// Whom to let in; for a proxy, where to take everybody, by protocol.
+fn password_file(services: &Services<'_>) -> String {
+    let Some(Onward { endpoints, source }) = services.onward else {
+        let line = |account: &Account<'_>| {
+            format!("{}:{{PLAIN}}{}::::::\n", account.user, account.password)
         };
-        Ok(Self {
-            user: id("-un")?,
-            group: id("-gn")?,
-            user_id: id("-u")?.parse().map_err(io::Error::other)?,
-            group_id: id("-g")?.parse().map_err(io::Error::other)?,
-        })
-    }
-
-    /// Gives a folder and what is in it to the owner.
-    fn take(&self, path: &Path) -> io::Result<()> {
-        chown(path, Some(self.user_id), Some(self.group_id))?;
-        if path.is_dir() {
-            for entry in fs::read_dir(path)? {
-                self.take(&entry?.path())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn password_file(accounts: &[Account<'_>]) -> String {
-    accounts
-        .iter()
-        .map(|account| format!("{}:{{PLAIN}}{}::::::\n", account.user, account.password))
-        .collect()
+        return services.accounts.iter().map(line).collect();
+    };
+    let line = |endpoint: &Endpoint| {
+        let tls = match endpoint.tls {
+            Tls::Plain => "",
+            Tls::Starttls => " starttls=any-cert",
+            Tls::Implicit => " ssl=any-cert",
+        };
+        let (name, port) = (process(endpoint.protocol), endpoint.port);
+        format!(
+            "{name}:::::::nopassword=y proxy=y host=127.0.0.1 port={port} source_ip={source}{tls}\n"
+        )
+    };
+    endpoints.iter().map(line).collect()
 }

@@ -52,6 +52,11 @@ impl Client {
         }
     }
 
+    /// The port that it comes from.
+    pub fn source_port(&self) -> io::Result<u16> {
+        self.connection.source_port()
+    }
+
     /// Sends a command and reads up to its tagged answer.
     pub fn command(&mut self, command: &str) -> io::Result<Reply> {
         let tag = self.send(command)?;

@@ -56,6 +56,11 @@ impl Client {
         Ok(client)
     }
 
+    /// The port that it comes from.
+    pub fn source_port(&self) -> io::Result<u16> {
+        self.connection.source_port()
+    }
+
     /// Sends a command and reads its answer.
     pub fn command(&mut self, command: &str) -> io::Result<Reply> {
         self.connection.write(format!("{command}\r\n").as_bytes())?;
@@ -73,7 +78,13 @@ impl Client {
         self.command(&format!("PUTSCRIPT \"{name}\" {{{}+}}\r\n{script}", script.len()))
     }
 
-    fn reply(&mut self) -> io::Result<Reply> {
+    /// Sends octets as they are.
+    pub fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.connection.write(octets)
+    }
+
+    /// Reads an answer.
+    pub fn reply(&mut self) -> io::Result<Reply> {
         let mut lines = Vec::new();
         loop {
             let line = self.connection.read_line()?;

@@ -2,21 +2,23 @@
 //! bring them together.
 //!
 //! Everything lives in temporary folders and on free loopback ports, and ends when its value is
-//! dropped: by process id, never by name. Dovecot runs without privileges even when the tests are
-//! run by root, Postfix drops them itself and needs root for it; the proxy runs as whoever runs the
-//! tests. The rig starts, waits and reads logs; it judges nothing, and it knows no test. Start with
-//! [`Dovecot::start`], [`Postfix::start`], [`StoreServer::start`] and [`Proxy::start`]; [`imap`],
-//! [`pop3`], [`managesieve`] and [`smtp`] are the clients for what no packaged mail client can be
-//! told to do.
+//! dropped: by process id, never by name. Dovecot, HAProxy and nginx run without privileges even
+//! when the tests are run by root, Postfix drops them itself and needs root for it; the proxy runs
+//! as whoever runs the tests. The rig starts, waits and reads logs; it judges nothing, and it knows
+//! no test. Start with [`Dovecot::start`], [`Postfix::start`], [`Haproxy::start`],
+//! [`Nginx::behind`], [`StoreServer::start`] and [`Proxy::start`]; [`imap`], [`pop3`],
+//! [`managesieve`] and [`smtp`] are the clients for what no packaged mail client can be told to do.
 
 use std::{fmt, path::PathBuf};
 
 pub mod certificate;
 pub mod connection;
 pub mod dovecot;
+pub mod haproxy;
 pub mod imap;
 pub mod managesieve;
 pub mod nginx;
+mod owner;
 pub mod pop3;
 pub mod postfix;
 pub mod process;
@@ -26,7 +28,8 @@ pub mod smtp;
 pub mod stores;
 
 pub use certificate::Authority;
-pub use dovecot::{Account, Dovecot, Services};
+pub use dovecot::{Account, Dovecot, Onward, Services};
+pub use haproxy::{Haproxy, Header, Lane};
 pub use nginx::Nginx;
 pub use postfix::{Ports, Postfix};
 pub use process::{Daemon, free_port, raise_open_files};

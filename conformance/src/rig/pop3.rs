@@ -38,6 +38,11 @@ impl Client {
         Ok(client)
     }
 
+    /// The port that it comes from.
+    pub fn source_port(&self) -> io::Result<u16> {
+        self.connection.source_port()
+    }
+
     /// Sends a command and answers its status line.
     pub fn command(&mut self, command: &str) -> io::Result<String> {
         self.write(format!("{command}\r\n").as_bytes())?;

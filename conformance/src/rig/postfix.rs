@@ -1,11 +1,12 @@
 //! Debian's Postfix as an instance of its own in a temporary folder.
 //!
 //! It has its own configuration, queue and data folders, listens on loopback alone and asks no
-//! name server. Three ports: one for mail from anybody, one for submission with STARTTLS, one for
-//! submission with implicit TLS; passwords are judged by a Dovecot. Nobody is trusted for where
-//! they come from: mail for [`DOMAIN`] is accepted from all and goes to an LMTP server, mail for
-//! elsewhere is accepted from who has logged in, and thrown away. Loopback may say `XCLIENT`, so
-//! that the log shows `client=` as a proxy tells it. It needs root, drops privileges itself, and
+//! name server. Ports for mail from anybody and for submission, each with STARTTLS and with
+//! implicit TLS, and each with STARTTLS behind a PROXY header, which postscreen reads for mail
+//! before it hands the connection on. Passwords are judged by a Dovecot. Nobody is trusted for
+//! where they come from: mail for [`DOMAIN`] is accepted from all and goes to an LMTP server, mail
+//! for elsewhere is accepted from who has logged in, and thrown away. Loopback may say `XCLIENT`,
+//! so that the log shows `client=` as a proxy tells it. It needs root, drops privileges itself, and
 //! ends with its master process.
 
 use std::{
@@ -40,6 +41,10 @@ pub struct Ports {
     pub submission: u16,
     /// Submission with implicit TLS.
     pub submission_tls: u16,
+    /// Mail from anybody behind a PROXY header, which postscreen reads.
+    pub screened: u16,
+    /// Submission behind a PROXY header.
+    pub submission_header: u16,
 }
 
 impl Ports {
@@ -50,6 +55,8 @@ impl Ports {
             mail_tls: free_port()?,
             submission: free_port()?,
             submission_tls: free_port()?,
+            screened: free_port()?,
+            submission_header: free_port()?,
         })
     }
 }
@@ -101,7 +108,7 @@ impl Postfix {
 
     /// Where and how to connect to it for submission or, with any other protocol, for mail.
     pub fn endpoint(&self, protocol: Protocol, tls: Tls) -> Endpoint {
-        let Ports { mail, mail_tls, submission, submission_tls } = self.ports;
+        let Ports { mail, mail_tls, submission, submission_tls, .. } = self.ports;
         let (clear, encrypted) = if protocol == Protocol::Submission {
             (submission, submission_tls)
         } else {
@@ -111,8 +118,15 @@ impl Postfix {
         Endpoint { protocol, port, tls, authority: self.authority.authority.clone() }
     }
 
+    /// Where and how to connect to it with a PROXY header, never by implicit TLS.
+    pub fn endpoint_with_header(&self, protocol: Protocol, tls: Tls) -> Endpoint {
+        let Ports { screened, submission_header, .. } = self.ports;
+        let port = if protocol == Protocol::Submission { submission_header } else { screened };
+        Endpoint { protocol, port, tls, authority: self.authority.authority.clone() }
+    }
+
     /// Its log so far: `client=…, sasl_username=…` for every message that came in, `status=…` for
-    /// every recipient.
+    /// every recipient, `CONNECT from …` where postscreen was first.
     pub fn log(&self) -> String {
         self.daemon.log()
     }
@@ -158,6 +172,7 @@ default_transport = discard
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 smtpd_relay_before_recipient_restrictions = yes
 smtpd_authorized_xclient_hosts = 127.0.0.0/8
+smtpd_client_port_logging = yes
 smtpd_client_connection_count_limit = 0
 smtpd_error_sleep_time = 0
 smtpd_tls_security_level = may
@@ -170,14 +185,20 @@ smtpd_sasl_path = inet:127.0.0.1:{authentication_port}
 }
 
 fn master_configuration(ports: &Ports) -> String {
-    let Ports { mail, mail_tls, submission, submission_tls } = ports;
+    let Ports { mail, mail_tls, submission, submission_tls, screened, submission_header } = ports;
     let with_tls = "-o smtpd_tls_wrappermode=yes";
     let with_login = "-o smtpd_sasl_auth_enable=yes";
+    let with_header = "-o smtpd_upstream_proxy_protocol=haproxy";
+    let screen = "-o postscreen_upstream_proxy_protocol=haproxy \
+                  -o postscreen_access_list=static:permit";
     format!(
         "127.0.0.1:{mail} inet n - n - - smtpd\n\
          127.0.0.1:{mail_tls} inet n - n - - smtpd {with_tls}\n\
          127.0.0.1:{submission} inet n - n - - smtpd {with_login}\n\
          127.0.0.1:{submission_tls} inet n - n - - smtpd {with_tls} {with_login}\n\
+         127.0.0.1:{submission_header} inet n - n - - smtpd {with_header} {with_login}\n\
+         127.0.0.1:{screened} inet n - n - 1 postscreen {screen}\n\
+         smtpd pass - - n - - smtpd\n\
          cleanup unix n - n - 0 cleanup\n\
          qmgr unix n - n 300 1 qmgr\n\
          tlsmgr unix - - n 1000? 1 tlsmgr\n\

@@ -39,6 +39,10 @@ pub enum Program {
     DovecotLmtp,
     /// Debian's postfix, and root's privileges, of which it gives away what it can.
     Postfix,
+    /// Debian's haproxy.
+    Haproxy,
+    /// Debian's nginx with libnginx-mod-mail and libnginx-mod-stream.
+    Nginx,
     /// Debian's fetchmail.
     Fetchmail,
     /// Debian's sieve-connect.
@@ -57,8 +61,6 @@ pub enum Program {
     PostgreSql,
     /// Debian's mariadb-server.
     MariaDb,
-    /// Debian's nginx with libnginx-mod-mail.
-    NginxMail,
     /// The `gatepost` program itself, built by `cargo build`.
     Gatepost,
 }
@@ -73,6 +75,10 @@ impl Program {
             Self::DovecotSubmission => dovecot_part("submission-login", "dovecot-submissiond"),
             Self::DovecotLmtp => dovecot_part("lmtp", "dovecot-lmtpd"),
             Self::Postfix => missing("postfix", "postfix"),
+            Self::Haproxy => missing("haproxy", "haproxy"),
+            Self::Nginx => missing("nginx", "nginx")
+                .or_else(|| nginx_module("mail"))
+                .or_else(|| nginx_module("stream")),
             Self::Fetchmail => missing("fetchmail", "fetchmail"),
             Self::SieveConnect => missing("sieve-connect", "sieve-connect"),
             Self::Mbsync => missing("mbsync", "isync"),
@@ -84,10 +90,6 @@ impl Program {
                 .is_err()
                 .then(|| "initdb is not installed (Debian package postgresql)".to_owned()),
             Self::MariaDb => missing("mariadbd", "mariadb-server"),
-            Self::NginxMail => missing("nginx", "nginx").or_else(|| {
-                let is_there = Path::new(nginx::MAIL_MODULE).exists();
-                (!is_there).then(|| "nginx has no mail module (libnginx-mod-mail)".to_owned())
-            }),
             Self::Gatepost => proxy::program().err().map(|error| error.to_string()),
         }
     }
@@ -149,4 +151,9 @@ fn dovecot_obstacle() -> Option<String> {
 fn dovecot_part(process: &str, package: &str) -> Option<String> {
     let is_there = Path::new(DOVECOT_PROCESSES).join(process).exists();
     (!is_there).then(|| format!("dovecot has no {process} (Debian package {package})"))
+}
+
+fn nginx_module(name: &str) -> Option<String> {
+    let is_there = Path::new(nginx::MODULES).join(format!("ngx_{name}_module.so")).exists();
+    (!is_there).then(|| format!("nginx has no {name} module (Debian package libnginx-mod-{name})"))
 }

@@ -49,6 +49,11 @@ impl Proxy {
     pub fn log(&self) -> String {
         self.daemon.log()
     }
+
+    /// How many files it has open, its sockets among them.
+    pub fn open_files(&self) -> io::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.daemon.id()))?.count())
+    }
 }
 
 /// The program, beside this one: `target/PROFILE/gatepost` for `target/PROFILE/deps/TEST`.
@@ -64,7 +69,8 @@ pub(super) fn program() -> io::Result<PathBuf> {
     })
 }
 
-fn accepts(port: u16) -> bool {
+/// Whether somebody listens on a port of 127.0.0.1.
+pub(super) fn accepts(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     TcpStream::connect_timeout(&address, CONNECT_LIMIT).is_ok()
 }

@@ -59,6 +59,11 @@ impl Client {
         Ok(client)
     }
 
+    /// The port that it comes from.
+    pub fn source_port(&self) -> io::Result<u16> {
+        self.connection.source_port()
+    }
+
     /// Sends a command and reads its answer.
     pub fn command(&mut self, command: &str) -> io::Result<Reply> {
         self.connection.write(format!("{command}\r\n").as_bytes())?;
@@ -69,6 +74,11 @@ impl Client {
     pub fn authenticate_plain(&mut self, user: &str, password: &str) -> io::Result<Reply> {
         let message = STANDARD.encode(format!("\0{user}\0{password}"));
         self.command(&format!("AUTH PLAIN {message}"))
+    }
+
+    /// Sends octets as they are.
+    pub fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.connection.write(octets)
     }
 
     /// Reads an answer.

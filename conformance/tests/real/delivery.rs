@@ -5,7 +5,7 @@ use gatepost_conformance::rig::{Endpoint, Program, Protocol, Tls, smtp::Client};
 
 use crate::real::{
     clients::{output, python},
-    front::{Front, Listener, PassThrough, Route},
+    front::{Front, Listener, Route},
     stage::{Path, Stage, account},
     submission::{BODY, arrives, is_read_back, stage, swaks},
 };
@@ -78,11 +78,12 @@ pub(crate) fn the_proxy_may_go_to_the_backends_by_tls(path: Path) {
 fn front_with_tls(stage: &Stage) -> Front {
     let pins = [&stage.postfix().authority, &stage.dovecot.authority]
         .map(|authority| format!("\"{}\"", authority.fingerprint));
-    let pass_through = PassThrough {
-        smtp: stage.postfix().endpoint(Protocol::Smtp, Tls::Implicit),
-        lmtp: stage.dovecot.endpoint(Protocol::Lmtp, Tls::Implicit),
-        trust: format!("tls_pinned_cert_sha256 = [{}]\n", pins.join(", ")),
-    };
+    let ways = [
+        stage.postfix().endpoint(Protocol::Smtp, Tls::Implicit),
+        stage.dovecot.endpoint(Protocol::Lmtp, Tls::Implicit),
+    ];
+    let trust = format!("tls_pinned_cert_sha256 = [{}]\n", pins.join(", "));
+    let pass_through = Route { trust, ..Route::to(&ways) };
     let mut listeners = Listener::each(&[Protocol::Smtp, Protocol::Lmtp]);
     listeners.extend(Listener::each(&[Protocol::Imap]));
     let way = Route::to(&[stage.dovecot.endpoint(Protocol::Imap, Tls::Implicit)]);

@@ -3,15 +3,21 @@
 //! Every account of a route has a destination of its own, so that a check chooses by its account
 //! how the proxy reaches the backend.
 
-use std::{fmt::Write as _, fs};
+use std::{fmt::Write as _, fs, net::Ipv4Addr, path::PathBuf};
 
 use gatepost_conformance::rig::{Authority, Endpoint, Protocol, Proxy, Tls, free_port};
 use tempfile::TempDir;
 
+/// The line of a listener that takes passwords in the clear.
+pub(crate) const CLEARTEXT: &str = "allow_plain_auth_without_tls = true\n";
+
+/// The name of the certificate for TLS beneath a PROXY header.
+const BENEATH: &str = "beneath";
+
 /// One account's way to a backend: a destination of its own in the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
-    /// The account.
+    /// The account; empty, and the first route: everybody.
     pub(crate) user: String,
     /// Where the backend is, for each protocol that it speaks.
     pub(crate) endpoints: Vec<Endpoint>,
@@ -19,6 +25,8 @@ pub(crate) struct Route {
     pub(crate) forwarding: &'static str,
     /// The lines of the destination that say which certificate is right.
     pub(crate) trust: String,
+    /// The address that the proxy connects from, where it is not the usual one.
+    pub(crate) source: Option<Ipv4Addr>,
 }
 
 impl Route {
@@ -30,17 +38,9 @@ impl Route {
             endpoints: endpoints.to_vec(),
             forwarding: "none",
             trust: format!("tls_server_name = \"localhost\"\ntls_ca_file = \"{authority}\"\n"),
+            source: None,
         }
     }
-}
-
-/// Where connections for SMTP and LMTP go.
-#[derive(Clone, Debug)]
-pub(crate) struct PassThrough {
-    pub(crate) smtp: Endpoint,
-    pub(crate) lmtp: Endpoint,
-    /// As that of a [`Route`].
-    pub(crate) trust: String,
 }
 
 /// A port of the proxy.
@@ -49,6 +49,8 @@ pub(crate) struct Listener {
     protocol: Protocol,
     tls: Tls,
     pub(crate) port: u16,
+    /// What else its table says.
+    lines: &'static str,
 }
 
 impl Listener {
@@ -59,10 +61,23 @@ impl Listener {
         for protocol in protocols.iter().copied() {
             let carried = matches!(protocol, Protocol::Smtp | Protocol::Lmtp);
             for tls in Tls::ALL.into_iter().filter(|tls| !carried || *tls != Tls::Starttls) {
-                listeners.push(Self { protocol, tls, port: free_port().unwrap() });
+                let lines = if tls == Tls::Plain && !carried { CLEARTEXT } else { "" };
+                listeners.push(Self::new(protocol, tls, lines));
             }
         }
         listeners
+    }
+
+    /// A listener with further lines of configuration.
+    pub(crate) fn new(protocol: Protocol, tls: Tls, lines: &'static str) -> Self {
+        Self { protocol, tls, port: free_port().unwrap(), lines }
+    }
+
+    /// Where to connect to it in the clear, even before there is a proxy.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        let Self { protocol, tls, port, .. } = *self;
+        assert_eq!(tls, Tls::Plain, "nobody vouches for {self:?}");
+        Endpoint { protocol, port, tls, authority: PathBuf::new() }
     }
 
     /// The one of this protocol and mode.
@@ -74,8 +89,10 @@ impl Listener {
 
 /// A running proxy.
 pub(crate) struct Front {
-    _proxy: Proxy,
+    pub(crate) proxy: Proxy,
     authority: Authority,
+    /// Of the certificate that no client sees, for TLS beneath a PROXY header.
+    pub(crate) beneath: Authority,
     listeners: Vec<Listener>,
     _folder: TempDir,
 }
@@ -88,21 +105,21 @@ impl Front {
         Self::start_on(Listener::each(&protocols), routes, None)
     }
 
-    /// The same with listeners that are chosen already.
+    /// The same with listeners that are chosen already, and the way of what it carries.
     pub(crate) fn start_on(
         listeners: Vec<Listener>,
         routes: &[Route],
-        pass_through: Option<&PassThrough>,
+        pass_through: Option<&Route>,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::create(folder.path()).unwrap();
+        let beneath = folder.path().join("beneath");
+        fs::create_dir(&beneath).unwrap();
+        let beneath = Authority::create(&beneath).unwrap();
         let map = folder.path().join("map");
-        let lines = routes.iter().enumerate();
-        fs::write(
-            &map,
-            lines.map(|(index, route)| format!("{} d{index}\n", route.user)).collect::<String>(),
-        )
-        .unwrap();
+        let known = routes.iter().enumerate().filter(|(_, route)| !route.user.is_empty());
+        let lines = known.map(|(index, route)| format!("{} d{index}\n", route.user));
+        fs::write(&map, lines.collect::<String>()).unwrap();
         let mut text = format!(
             "[server]\nhostname = \"proxy.test\"\nthreads = 2\nshutdown_grace = \"1s\"\n\
              [tls.certificate.proxy]\ncert = \"{}\"\nkey = \"{}\"\ndefault = true\n\
@@ -112,20 +129,26 @@ impl Front {
             map.display(),
         );
         text.push_str("[routing]\ndefault_destination = \"d0\"\n");
-        if let Some(PassThrough { smtp, lmtp, trust }) = pass_through {
-            let route = Route { trust: trust.clone(), ..Route::to(&[smtp.clone(), lmtp.clone()]) };
+        if let Some(route) = pass_through {
             text.push_str("smtp_passthrough_destination = \"carried\"\n");
-            text.push_str(&destination("carried", &route));
+            text.push_str(&destination("carried", route));
         }
         for listener in &listeners {
             text.push_str(&table(listener));
+        }
+        // A listener without certificates of its own would show this one too.
+        if listeners.iter().any(|listener| listener.lines.contains(BENEATH)) {
+            let Authority { certificate, key, .. } = &beneath;
+            let (certificate, key) = (certificate.display(), key.display());
+            write!(text, "[tls.certificate.beneath]\ncert = \"{certificate}\"\nkey = \"{key}\"\n")
+                .unwrap();
         }
         for (index, route) in routes.iter().enumerate() {
             text.push_str(&destination(&format!("d{index}"), route));
         }
         let ports: Vec<u16> = listeners.iter().map(|listener| listener.port).collect();
         let proxy = Proxy::start(&text, &ports).unwrap();
-        Self { _proxy: proxy, authority, listeners, _folder: folder }
+        Self { proxy, authority, beneath, listeners, _folder: folder }
     }
 
     /// Where an IMAP client connects.
@@ -141,24 +164,23 @@ impl Front {
 }
 
 fn table(listener: &Listener) -> String {
-    let Listener { protocol, tls, port } = listener;
-    let mut text = format!(
+    let Listener { protocol, tls, port, lines } = listener;
+    format!(
         "[listener.{protocol}-{tls}]\nprotocol = \"{protocol}\"\nbind = [\"127.0.0.1:{port}\"]\n\
-         tls = \"{tls}\"\n"
-    );
-    if *tls == Tls::Plain && !matches!(protocol, Protocol::Smtp | Protocol::Lmtp) {
-        text.push_str("allow_plain_auth_without_tls = true\n");
-    }
-    text
+         tls = \"{tls}\"\n{lines}"
+    )
 }
 
 fn destination(name: &str, route: &Route) -> String {
-    let Route { endpoints, forwarding, trust, .. } = route;
+    let Route { endpoints, forwarding, trust, source, .. } = route;
     let encrypted = endpoints.iter().any(|endpoint| endpoint.tls != Tls::Plain);
     let trust = if encrypted { trust } else { "allow_plaintext_auth = true\n" };
     let mut text = format!(
         "[destination.{name}]\nhost = \"127.0.0.1\"\nforwarding = \"{forwarding}\"\n{trust}"
     );
+    if let Some(source) = source {
+        writeln!(text, "source_ips = [\"{source}\"]").unwrap();
+    }
     for Endpoint { protocol, port, tls, .. } in endpoints {
         write!(text, "[destination.{name}.protocol.{protocol}]\nport = {port}\ntls = \"{tls}\"\n")
             .unwrap();

@@ -5,6 +5,7 @@ pub(crate) mod clients;
 pub(crate) mod delivery;
 pub(crate) mod front;
 pub(crate) mod identity;
+pub(crate) mod peers;
 pub(crate) mod pop3;
 pub(crate) mod routing;
 pub(crate) mod sessions;

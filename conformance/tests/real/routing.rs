@@ -1,7 +1,8 @@
 //! Which server an account reaches, and what the client hears when it cannot be reached.
 
 use gatepost_conformance::rig::{
-    Account, Authority, Dovecot, Program, Protocol, Services, Tls, imap::Client, require,
+    Account, Authority, Dovecot, Program, Protocol, Services, Tls, dovecot::LOOPBACK, imap::Client,
+    require,
 };
 
 use crate::real::{
@@ -27,7 +28,14 @@ impl TwoServers {
             return None;
         }
         let accounts = [ALICE, BOB].map(|user| Account { user, password: PASSWORD });
-        let services = Services { accounts: &accounts, protocols: &[Protocol::Imap], relay: None };
+        let services = Services {
+            accounts: &accounts,
+            protocols: &[Protocol::Imap],
+            relay: None,
+            trusted: LOOPBACK,
+            trusted_headers: LOOPBACK,
+            onward: None,
+        };
         let alices = Dovecot::start(&services).unwrap();
         let bobs = Dovecot::start(&services).unwrap();
         let front = Front::start(&[

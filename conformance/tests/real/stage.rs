@@ -10,11 +10,11 @@
 //! servers' own.
 
 use gatepost_conformance::rig::{
-    Account, Dovecot, Endpoint, Ports, Postfix, Program, Protocol, Services, Tls, raise_open_files,
-    require,
+    Account, Dovecot, Endpoint, Ports, Postfix, Program, Protocol, Services, Tls,
+    dovecot::LOOPBACK, raise_open_files, require,
 };
 
-use crate::real::front::{Front, Listener, PassThrough, Route};
+use crate::real::front::{Front, Listener, Route};
 
 /// The password of every account but the odd one.
 pub(crate) const PASSWORD: &str = "secret";
@@ -94,6 +94,9 @@ impl Stage {
             accounts: &accounts,
             protocols: &protocols,
             relay: ports.map(|ports| ports.mail),
+            trusted: LOOPBACK,
+            trusted_headers: LOOPBACK,
+            onward: None,
         })
         .unwrap();
         let mut listeners = Listener::each(&protocols);
@@ -108,10 +111,11 @@ impl Stage {
             Postfix::start(ports, &dovecot, delivery).unwrap()
         });
         let front = (path == Path::Proxied).then(|| {
-            let pass_through = postfix.as_ref().map(|postfix| PassThrough {
-                smtp: postfix.endpoint(Protocol::Smtp, Tls::Plain),
-                lmtp: dovecot.endpoint(Protocol::Lmtp, Tls::Plain),
-                trust: String::new(),
+            let pass_through = postfix.as_ref().map(|postfix| {
+                Route::to(&[
+                    postfix.endpoint(Protocol::Smtp, Tls::Plain),
+                    dovecot.endpoint(Protocol::Lmtp, Tls::Plain),
+                ])
             });
             let routes = routes(&dovecot, postfix.as_ref(), &protocols);
             Front::start_on(listeners, &routes, pass_through.as_ref())

@@ -1,19 +1,23 @@
 //! A balancer in front of the server, and headers toward backends: what is counted, what is logged,
 //! and what leaves in one piece. What is said on every leg is in the scripts.
 
-use std::io::Read as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{self, ErrorKind, Read as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Instant;
 
 use gatepost_conformance::rig::Tls;
+use socket2::{Domain, Socket, Type};
 
 use crate::server::program::Program;
 use crate::server::stage::{Backend, Draft};
-use crate::server::wire::{Wire, eventually};
+use crate::server::wire::{LIMIT, Wire, eventually};
 
 const REQUIRED: &str = "proxy_protocol = \"required\"\nproxy_trusted = [\"127.0.0.1\"]";
 
 /// The first octet of a TLS record that holds a part of a handshake, RFC 8446 §5.1.
 const HANDSHAKE: u8 = 22;
+/// Two segments may arrive as one, but not every time.
+const ATTEMPTS: u32 = 3;
 /// Octets of a header of version 2 before its length.
 const BEFORE_LENGTH: usize = 14;
 
@@ -24,30 +28,75 @@ fn header_octets(octets: &[u8]) -> usize {
     BEFORE_LENGTH + 2 + usize::from(u16::from_be_bytes(length))
 }
 
-/// What the first read at a backend brings.
+/// What the first read at a backend brings. It does not sleep until something comes, as by the time
+/// that it had woken up two segments would be there.
 fn first_read(backend: &TcpListener) -> Vec<u8> {
-    let (mut socket, _) = backend.accept().unwrap();
+    let (mut socket, _) = eagerly(|| backend.accept());
+    socket.set_nonblocking(true).unwrap();
     let mut octets = vec![0; 8192];
-    let count = socket.read(&mut octets).unwrap();
+    let count = eagerly(|| socket.read(&mut octets));
     octets.truncate(count);
+    octets
+}
+
+fn eagerly<T>(mut look: impl FnMut() -> io::Result<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        match look() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                assert!(begun.elapsed() < LIMIT, "nothing came");
+                std::hint::spin_loop();
+            }
+            result => return result.unwrap(),
+        }
+    }
+}
+
+/// A backend whose queue is full, so that whoever connects has to try again, and learns by an event
+/// that the connection stands; and who fills the queue. On loopback it would stand at once, and
+/// whatever is written before the first event waits for that anyway.
+fn reluctant_backend() -> (TcpListener, TcpStream) {
+    let backend = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    backend.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    backend.listen(0).unwrap();
+    let backend = TcpListener::from(backend);
+    let filler = TcpStream::connect(backend.local_addr().unwrap()).unwrap();
+    (backend, filler)
+}
+
+/// Waits until somebody tries to connect there in vain.
+fn connecting(port: u16) {
+    // As the kernel has it: the address in hexadecimal, and 02 for a SYN that was sent.
+    let waits = format!(" 0100007F:{port:04X} 02 ");
+    eventually("a connection that is being made", || {
+        std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&waits).then_some(())
+    });
+}
+
+/// What the first read brings of whoever comes after the one who fills the queue.
+fn first_read_after(filler: TcpStream, backend: &TcpListener) -> Vec<u8> {
+    let came = backend.accept().unwrap();
+    backend.set_nonblocking(true).unwrap();
+    let octets = first_read(backend);
+    drop((came, filler));
     octets
 }
 
 #[test]
 fn a_header_and_the_first_record_of_a_handshake_are_one_segment() {
-    let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = backend.local_addr().unwrap().port();
-    let mut draft = Draft::new("backend_connect_retries = 0")
-        .listener(Tls::Plain, 0, "")
-        .destination_at("far", "127.0.0.1", port, "tls_server_name = \"localhost\"");
-    draft.add("forwarding = \"proxy\"\n");
-    let stage = draft.start();
-    // Two segments might arrive as one once, but not every time.
-    for _ in 0..10 {
+    for _ in 0..ATTEMPTS {
+        let (backend, filler) = reluctant_backend();
+        let port = backend.local_addr().unwrap().port();
+        let mut draft = Draft::new("backend_connect_retries = 0")
+            .listener(Tls::Plain, 0, "")
+            .destination_at("far", "127.0.0.1", port, "tls_server_name = \"localhost\"");
+        draft.add("forwarding = \"proxy\"\n");
+        let stage = draft.start();
         let mut client = stage.client(Tls::Plain);
         client.expect("* OK ");
         client.say("a LOGIN far@test secret\r\n");
-        let octets = first_read(&backend);
+        connecting(port);
+        let octets = first_read_after(filler, &backend);
         let header = header_octets(&octets);
         assert_eq!(octets.get(header), Some(&HANDSHAKE), "{}", octets.escape_ascii());
         assert!(client.answer("a").starts_with("NO [UNAVAILABLE] "));
@@ -56,7 +105,7 @@ fn a_header_and_the_first_record_of_a_handshake_are_one_segment() {
 
 #[test]
 fn a_carried_clients_header_leaves_with_the_handshake_too() {
-    let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (backend, filler) = reluctant_backend();
     let port = backend.local_addr().unwrap().port();
     let mut draft =
         Draft::new("").destination_at("far", "127.0.0.1", port, "tls_server_name = \"localhost\"");
@@ -67,17 +116,17 @@ fn a_carried_clients_header_leaves_with_the_handshake_too() {
          [listener.plain]\nprotocol = \"smtp\"\nbind = [\"127.0.0.1:0\"]\ntls = \"plain\"\n"
     ));
     let stage = draft.start_carrying("far");
-    for _ in 0..10 {
-        let _client = Wire::connect(stage.address(Tls::Plain));
-        let octets = first_read(&backend);
-        let header = header_octets(&octets);
-        assert_eq!(octets.get(header), Some(&HANDSHAKE), "{}", octets.escape_ascii());
-    }
+    let _client = Wire::connect(stage.address(Tls::Plain));
+    connecting(port);
+    let octets = first_read_after(filler, &backend);
+    let header = header_octets(&octets);
+    assert_eq!(octets.get(header), Some(&HANDSHAKE), "{}", octets.escape_ascii());
 }
 
 #[test]
 fn where_the_server_speaks_first_the_header_goes_at_once() {
     let backend = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    backend.set_nonblocking(true).unwrap();
     let port = backend.local_addr().unwrap().port();
     let mut draft = Draft::new("").listener(Tls::Plain, 0, "").destination_at(
         "far",

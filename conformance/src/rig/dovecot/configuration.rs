@@ -3,9 +3,21 @@
 use std::path::Path;
 
 use crate::rig::{
-    Protocol, Tls,
-    dovecot::{Door, Owner, SESSION_LIMIT},
+    Protocol, Services, Tls,
+    dovecot::{Door, SESSION_LIMIT},
+    owner::Owner,
 };
+
+/// What a line of the log tells of a login: what Dovecot tells by itself, then the ports, and the
+/// address of the socket whoever the client is said to be.
+const LOG_ELEMENTS: &str = "user=<%u> method=%m rip=%r lip=%l mpid=%e %c session=<%{session}> \
+                            rport=%b lport=%a real=%{real_rip}";
+/// Settings of a port.
+const ENCRYPTED: &str = "    ssl = yes\n";
+const WITH_HEADER: &str = "    haproxy = yes\n";
+
+/// A port that refuses connections: that of the discard service, which nobody runs.
+const NO_RELAY: u16 = 9;
 
 /// What differs from one server to the next.
 pub(super) struct Ground<'a> {
@@ -13,7 +25,7 @@ pub(super) struct Ground<'a> {
     pub(super) owner: &'a Owner,
     pub(super) doors: &'a [Door],
     pub(super) authentication_port: u16,
-    pub(super) relay: Option<u16>,
+    pub(super) services: &'a Services<'a>,
 }
 
 impl Ground<'_> {
@@ -32,6 +44,9 @@ impl Ground<'_> {
     fn foundation(&self) -> String {
         let folder = self.folder.display();
         let Owner { user, group, .. } = self.owner;
+        let Services { trusted, trusted_headers, onward, .. } = self.services;
+        // Whom it asks the file for: the user, or the protocol that leads somewhere else.
+        let key = if onward.is_some() { "%s" } else { "%u" };
         format!(
             r"
 listen = 127.0.0.1
@@ -45,7 +60,9 @@ default_login_user = {user}
 default_vsz_limit = 0
 first_valid_uid = 1
 first_valid_gid = 1
-login_trusted_networks = 127.0.0.0/8
+login_trusted_networks = {trusted}
+haproxy_trusted_networks = {trusted_headers}
+login_log_format_elements = {LOG_ELEMENTS}
 disable_plaintext_auth = no
 auth_failure_delay = 0
 ssl = yes
@@ -55,7 +72,7 @@ mail_location = maildir:{folder}/mail/%u/Maildir
 mail_max_userip_connections = 0
 passdb {{
   driver = passwd-file
-  args = username_format=%u {folder}/passwd
+  args = username_format={key} {folder}/passwd
 }}
 userdb {{
   driver = static
@@ -83,6 +100,9 @@ service anvil {{
     mode = 0
   }}
 }}
+service ipc {{
+  chroot =
+}}
 service imap-urlauth-login {{
   chroot =
   process_limit = 1
@@ -92,16 +112,19 @@ service imap-urlauth-login {{
     }
 
     fn service(&self, door: &Door) -> String {
-        let Door { protocol, port, tls_port } = door;
+        let Door { protocol, port, tls_port, header_port, header_tls_port } = door;
         let name = process(*protocol);
-        let mut listeners = format!("  inet_listener {name} {{\n    port = {port}\n  }}\n");
+        let mut listeners = listener(name, *port, "");
         if door.modes().contains(&Tls::Implicit) {
-            listeners.push_str(&format!(
-                "  inet_listener {name}s {{\n    port = {tls_port}\n    ssl = yes\n  }}\n"
-            ));
+            listeners.push_str(&listener(&format!("{name}s"), *tls_port, ENCRYPTED));
         }
         if *protocol == Protocol::Lmtp {
             return format!("service lmtp {{\n{listeners}}}\n{}", self.delivery());
+        }
+        listeners.push_str(&listener(&format!("{name}_header"), *header_port, WITH_HEADER));
+        if door.modes().contains(&Tls::Implicit) {
+            let settings = format!("{WITH_HEADER}{ENCRYPTED}");
+            listeners.push_str(&listener(&format!("{name}s_header"), *header_tls_port, &settings));
         }
         let process = process_of_sessions(*protocol);
         let mut text = format!(
@@ -109,13 +132,25 @@ service imap-urlauth-login {{
              client_limit = {SESSION_LIMIT}\n  process_limit = 1\n{listeners}}}\n\
              service {process} {{\n  process_limit = {SESSION_LIMIT}\n}}\n"
         );
-        if let Some(relay) = self.relay.filter(|_| *protocol == Protocol::Submission) {
-            text.push_str(&format!(
-                "submission_relay_host = 127.0.0.1\nsubmission_relay_port = {relay}\n\
-                 submission_relay_trusted = yes\n"
-            ));
+        if *protocol == Protocol::Submission {
+            text.push_str(&self.relay());
         }
         text
+    }
+
+    /// Where messages go. Without a relay a login works all the same: told of the capabilities,
+    /// Dovecot connects for the first message alone.
+    fn relay(&self) -> String {
+        let told = if self.services.relay.is_none() {
+            "submission_backend_capabilities = 8BITMIME\n"
+        } else {
+            ""
+        };
+        let port = self.services.relay.unwrap_or(NO_RELAY);
+        format!(
+            "submission_relay_host = 127.0.0.1\nsubmission_relay_port = {port}\n\
+             submission_relay_trusted = yes\n{told}"
+        )
     }
 
     fn delivery(&self) -> String {
@@ -130,8 +165,13 @@ service imap-urlauth-login {{
     }
 }
 
+/// A port of a service.
+fn listener(name: &str, port: u16, settings: &str) -> String {
+    format!("  inet_listener {name} {{\n    port = {port}\n{settings}  }}\n")
+}
+
 /// What Dovecot calls a protocol.
-fn process(protocol: Protocol) -> &'static str {
+pub(super) fn process(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Imap => "imap",
         Protocol::Pop3 => "pop3",
