@@ -25,8 +25,9 @@ use super::watch::{ANYWHERE, HELD_MAX, Line, Seen, Watch};
 use super::{Fate, Passage, REFUSED, leap_over};
 use crate::contract::Leg;
 
-/// Octets of a command line that every server takes in one piece (RFC 5321 §4.5.3.1.4).
-const COMMAND_MAX: usize = 512;
+/// Octets of a command line that every server takes in one piece: those of RFC 5321 §4.5.3.1.4,
+/// less a line end, of which a server that ended a message early counts the LF to this line.
+const COMMAND_MAX: usize = 512 - "\r\n".len();
 
 /// Octets of a chunk that every server can count: 31 bits.
 const CHUNK_MAX: u64 = 0x7fff_ffff;
@@ -118,6 +119,7 @@ impl Submission {
             Mode::Data(_) | Mode::Chunk(_) => self.watch.restart(),
             Mode::Commands | Mode::Undecided(_) | Mode::Wary => {}
         }
+        self.watch.doubt();
         self.mode = Mode::Wary;
     }
 
@@ -218,10 +220,7 @@ impl Submission {
 
     /// A command is whole.
     fn end(&mut self, line: Line) {
-        if self.mode == Mode::Wary {
-            return;
-        }
-        if line.odd || line.words == 0 {
+        if self.mode == Mode::Wary || line.odd || line.words == 0 {
             return self.be_wary();
         }
         self.outstanding += 1;

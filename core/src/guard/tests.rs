@@ -20,6 +20,9 @@ use crate::contract::Leg;
 /// Dialogues of each kind that are tried.
 const DIALOGUES: u64 = 1500;
 
+/// Seeds of dialogues that only a careful guard survives: few do, in hundreds of thousands.
+const TELLING: [u64; 4] = [43_005, 52_338, 246_937, 660_348];
+
 /// Octets that a guard costs a session at most.
 const GUARD_OCTETS_MAX: usize = 256;
 
@@ -156,7 +159,7 @@ struct Trial {
 
 impl Trial {
     fn run(&self) {
-        for seed in 0..DIALOGUES {
+        for seed in (0..DIALOGUES).chain(TELLING) {
             let dice = &mut Dice(seed);
             let announced = dice.coin();
             let hostile = (self.hostile)(dice);

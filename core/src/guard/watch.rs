@@ -142,6 +142,16 @@ impl Watch {
         self.line = Line::default();
     }
 
+    /// Some server may have begun the line a few octets earlier.
+    pub(super) fn doubt(&mut self) {
+        self.length = self.length.max(HELD_MAX);
+    }
+
+    /// No octet of a line has come yet.
+    pub(super) const fn is_fresh(&self) -> bool {
+        self.length == 0 && self.held_len == 0
+    }
+
     /// Goes on behind data that belong to the line before them.
     pub(super) const fn resume(&mut self, line: Line) {
         (self.place, self.after_cr) = (Place::Rest, false);

@@ -265,8 +265,15 @@ impl Imap {
                     Some(left) => self.outstanding = left,
                     None => return self.be_wary(),
                 }
-                if self.mode == Mode::Idle {
-                    self.mode = Mode::Commands;
+                // What of a line has come may be DONE, or the start of a command.
+                match self.mode {
+                    Mode::Idle if self.watch.is_fresh() => self.mode = Mode::Commands,
+                    Mode::Idle => self.be_wary(),
+                    Mode::Commands
+                    | Mode::Withheld
+                    | Mode::Undecided { .. }
+                    | Mode::Literal { .. }
+                    | Mode::Wary => {}
                 }
             }
         }
