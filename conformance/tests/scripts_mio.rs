@@ -13,6 +13,7 @@ use gatepost_core::config::{
     Certificate, Config, LogFormat, LogLevel, Mapping, MappingSource, OnError, Routing,
     Server as Settings, TlsProtocols, TlsVersion,
 };
+use gatepost_core::route::cache::Keeping;
 use gatepost_mio::{Rig, Server, Site};
 
 #[test]
@@ -107,6 +108,12 @@ fn configuration(plan: &Plan) -> Config {
         mapping: Mapping {
             steps: Vec::new(),
             source: MappingSource::None,
+            keeping: Keeping {
+                entries_max: 0,
+                positive_ttl: Duration::ZERO,
+                negative_ttl: Duration::ZERO,
+            },
+            lookup_timeout: Duration::from_secs(5),
             on_error: OnError::Unavailable,
         },
     }
