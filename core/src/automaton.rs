@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use crate::close::{AttemptFault, By, Reason};
 use crate::sasl::Login;
 use crate::secret::Secret;
+use crate::verdict::Referral;
 
 /// The outcome of one call to an automaton.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(crate) enum BackendAsk<W> {
     Accepted(W),
     /// The verdict: refused, in the backend's words, cleaned.
     Refused(Vec<u8>),
+    /// The verdict: the account lives elsewhere.
+    Referred(Referral),
     /// The attempt failed.
     Fault(AttemptFault),
 }
@@ -67,6 +70,7 @@ impl<W> Advance<BackendAsk<W>> {
             BackendAsk::Challenge(challenge) => BackendAsk::Challenge(challenge),
             BackendAsk::Accepted(words) => BackendAsk::Accepted(welcome(words)),
             BackendAsk::Refused(line) => BackendAsk::Refused(line),
+            BackendAsk::Referred(referral) => BackendAsk::Referred(referral),
             BackendAsk::Fault(fault) => BackendAsk::Fault(fault),
         };
         Advance { eaten: self.eaten, ask }

@@ -19,14 +19,18 @@ pub mod close;
 pub mod config;
 pub mod contract;
 mod dialogue;
+pub mod fleet;
 mod forward;
 mod handshake;
+pub mod health;
 pub mod imap;
 pub mod line;
 mod literal;
 pub mod managesieve;
 pub mod pop3;
 mod protocol;
+pub mod race;
+mod referral;
 pub mod relay;
 pub mod route;
 pub mod sasl;
@@ -38,7 +42,7 @@ pub mod time;
 pub mod verdict;
 
 pub use close::{
-    AttemptFault, By, Close, ConnectFault, LegFault, Reason, Refusal, State, TlsFault,
+    Again, AttemptFault, By, Close, ConnectFault, LegFault, Reason, Refusal, State, TlsFault,
 };
 pub use contract::{
     Answer, BackendFacts, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route,

@@ -71,17 +71,20 @@ pub(super) fn no_loops(
     destinations: &[Arc<Destination>],
 ) {
     for destination in destinations {
-        let addresses = reached(&destination.host);
-        for (protocol, endpoint) in &destination.endpoints {
+        let hosts = destination.hosts.iter();
+        for (host, (protocol, endpoint)) in
+            hosts.flat_map(|host| destination.endpoints.iter().map(move |spoken| (host, spoken)))
+        {
+            let (addresses, port) = (reached(&host.name), endpoint.port_on(host));
             let own = listeners.iter().find(|listener| {
                 listener.bind.iter().any(|bind| {
-                    bind.port() == endpoint.port
+                    bind.port() == port
                         && addresses.iter().any(|address| takes(bind.ip(), *address))
                 })
             });
-            if let Some(own) = own.filter(|_| endpoint.port != 0) {
+            if let Some(own) = own.filter(|_| port != 0) {
                 let path = ["destination", &destination.name, "protocol", protocol.name(), "port"];
-                let address = format!("{} port {}", destination.host, endpoint.port);
+                let address = format!("{} port {port}", host.name);
                 let problem = format!("{address} is the proxy's own listener \"{}\"", own.name);
                 root.fault(&path, problem, "name the backend's own address");
             }

@@ -74,6 +74,9 @@ pub struct Listener {
     pub backend_timeout: Duration,
     /// Attempts after the first.
     pub connect_retries: u32,
+    /// How long to wait, on the average, before an attempt at a host that has failed this login
+    /// already; zero: not at all.
+    pub retry_delay: Duration,
     /// How long a logged-in session may be silent.
     pub bridge_idle: Duration,
 }
@@ -150,6 +153,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
         lookup_timeout: lookup.timeout,
         backend_timeout: all.limits.backend_timeout,
         connect_retries: all.limits.connect_retries,
+        retry_delay: all.limits.retry_delay,
         bridge_idle: all.limits.bridge_idle,
     };
     check(section, &listener, tls, !all.certificates.is_empty());

@@ -15,8 +15,10 @@ mod choice;
 mod destination;
 mod duration;
 mod fault;
+mod hosts;
 mod keys;
 mod listener;
+mod probes;
 mod reader;
 mod routing;
 mod server;
@@ -32,14 +34,20 @@ use toml::de::DeTable;
 
 pub use self::{
     address::{Cidr, NotCidr},
-    choice::{Forwarding, LogFormat, LogLevel, Normalize, Protocol, TlsMode, TlsVersion},
+    choice::{
+        Forwarding, LogFormat, LogLevel, Normalize, Policy, Protocol, Standing, TlsMode, TlsVersion,
+    },
     destination::{Destination, Endpoint},
     fault::{Fault, Warning},
+    hosts::{Host, NotHost},
     listener::Listener,
+    probes::{ProbeAccount, Probing, ReferralHost},
     routing::{Mapping, MappingSource, Routing},
     server::Server,
     tls::{Certificate, TlsProtocols},
 };
+
+pub(crate) use self::address::is_host;
 
 use self::{fault::Report, listener::Inherited, reader::Section};
 

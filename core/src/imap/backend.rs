@@ -22,6 +22,7 @@ use crate::forward::Identity;
 use crate::handshake::{Quota, Settings, StatusText};
 use crate::line::{BACKEND_COMMAND_MAX, BACKEND_LINE_MAX, first_word, without_controls};
 use crate::literal::{Framing, Unit};
+use crate::referral::{self, Referral};
 use crate::sasl::{decode_base64, encode_base64};
 use crate::secret::Secret;
 
@@ -78,6 +79,7 @@ enum Known {
 #[derive(Debug)]
 enum Verdict {
     No(Vec<u8>),
+    Referred(Referral),
     Fault(AttemptFault),
 }
 
@@ -500,8 +502,8 @@ impl Known {
 
 impl Verdict {
     /// What a NO means. Codes that speak of the account's backend and not of the credentials are
-    /// faults; a referral is not for clients to follow, nor a list from before login for them to
-    /// believe.
+    /// faults; a referral is not for clients to follow, and a list from before login not for them
+    /// to believe.
     fn of(reply: StatusText<'_>) -> Self {
         if reply.is("UNAVAILABLE") {
             return Self::Fault(AttemptFault::Temporary);
@@ -509,7 +511,12 @@ impl Verdict {
         if reply.is("SERVERBUG") || reply.is("PRIVACYREQUIRED") {
             return Self::Fault(AttemptFault::ServerBug);
         }
-        let code = reply.code.filter(|_| !reply.is("REFERRAL") && !reply.is("CAPABILITY"));
+        if reply.is("REFERRAL") {
+            let url = first_word(first_word(reply.code.unwrap_or_default()).1).0;
+            let fault = Self::Fault(AttemptFault::Referral);
+            return referral::in_url(url, "imap").map_or(fault, Self::Referred);
+        }
+        let code = reply.code.filter(|_| !reply.is("CAPABILITY"));
         let mut line = match code {
             None if reply.text.is_empty() => {
                 return Self::No(refusal_text(Refusal::Credentials).as_bytes().to_vec());
@@ -525,6 +532,7 @@ impl Verdict {
     fn deliver(self) -> Result<Ask, AttemptFault> {
         match self {
             Self::No(line) => Ok(BackendAsk::Refused(line)),
+            Self::Referred(referral) => Ok(BackendAsk::Referred(referral)),
             Self::Fault(fault) => Err(fault),
         }
     }

@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
-use super::reply::{Reply, Status, Unit};
+use super::reply::{Code, Reply, Status, Unit};
 use super::{Sender, State, Welcome, quotable, refusal_text, write_string};
 use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
@@ -20,6 +20,7 @@ use crate::forward::xclient_commands;
 use crate::handshake::{self, Quota, Settings};
 use crate::line::{BACKEND_LINE_MAX, without_controls};
 use crate::literal::{self, Framing, write_quoted};
+use crate::referral;
 use crate::sasl::{Login, Mechanism, Proof, decode_base64, encode_base64};
 use crate::secret::Secret;
 
@@ -165,6 +166,7 @@ impl Backend {
             }
             (Phase::Login, Status::Ok) => self.welcome(reply),
             (Phase::Login, Status::No) => refused(reply),
+            (Phase::Login, Status::Bye) if reply.is("REFERRAL") => refused(reply),
             (_, Status::Bye) if reply.is("TRYLATER") => Err(try_later(reply)),
             // It closes the connection, and only says so first.
             (_, Status::Bye) => Err(AttemptFault::Eof),
@@ -264,8 +266,13 @@ fn refused(reply: &Reply) -> Result<Ask, AttemptFault> {
     if reply.is("ENCRYPT-NEEDED") {
         return Err(AttemptFault::ServerBug);
     }
+    if reply.is("REFERRAL") {
+        let url = reply.code.as_ref().and_then(Code::argument).unwrap_or_default();
+        let found = referral::in_url(url, "sieve").ok_or(AttemptFault::Referral)?;
+        return Ok(BackendAsk::Referred(found));
+    }
     let mut line = Vec::new();
-    if let Some(code) = reply.code.as_ref().filter(|_| !reply.is("REFERRAL")) {
+    if let Some(code) = &reply.code {
         line.push(b'(');
         line.extend_from_slice(code.as_bytes());
         line.extend_from_slice(b") ");

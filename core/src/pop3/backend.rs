@@ -19,6 +19,7 @@ use crate::config::TlsMode;
 use crate::forward::xclient_commands;
 use crate::handshake::{self, Quota, Settings, StatusText, write_initial};
 use crate::line::{self, BACKEND_LINE_MAX, first_word, without_controls};
+use crate::referral::{self, Referral};
 use crate::sasl::{Login, Mechanism, Proof, decode_base64, encode_base64};
 use crate::secret::Secret;
 
@@ -94,6 +95,7 @@ struct Capabilities(Vec<u8>);
 #[derive(Debug)]
 enum Verdict {
     No(Vec<u8>),
+    Referred(Referral),
     Fault(AttemptFault),
 }
 
@@ -518,16 +520,18 @@ impl Verdict {
         if reply.is("SYS/PERM") {
             return Self::Fault(AttemptFault::ServerBug);
         }
-        let referral = |code: &[u8]| {
-            let start = code.get(.."REFERRAL".len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(b"REFERRAL"))
-        };
         let code = match reply.code {
             None if reply.text.is_empty() => {
                 return Self::No(refusal_text(Refusal::Credentials).as_bytes().to_vec());
             }
-            Some(code) if !referral(code) => code,
-            Some(_) | None => b"AUTH",
+            Some(code) => match code.split_at_checked("REFERRAL".len()) {
+                Some((word, rest)) if word.eq_ignore_ascii_case(b"REFERRAL") => {
+                    let found = rest.strip_prefix(b"/").and_then(referral::at_place);
+                    return found.map_or(Self::Fault(AttemptFault::Referral), Self::Referred);
+                }
+                Some(_) | None => code,
+            },
+            None => b"AUTH",
         };
         let space: &[u8] = if reply.text.is_empty() { b"" } else { b" " };
         Self::No([b"[", code, b"]", space, reply.text].concat())
@@ -536,6 +540,7 @@ impl Verdict {
     fn deliver(self) -> Result<Ask, AttemptFault> {
         match self {
             Self::No(line) => Ok(BackendAsk::Refused(line)),
+            Self::Referred(referral) => Ok(BackendAsk::Referred(referral)),
             Self::Fault(fault) => Err(fault),
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! The identifier exists for routing alone: the backend gets the login as the client sent it. It is
 //! the user name, normalised as the listener says and cut at the first master user separator.
-//! [`table`] holds the file map.
+//! [`table`] holds the file map, [`place`] which host of a destination an account lands on.
 
+pub mod place;
 pub mod table;
 
 use alloc::sync::Arc;

@@ -7,13 +7,16 @@
 //!
 //! Invariants: at most one step is outstanding; a backend leg exists only in the phases that hold
 //! an [`Attempt`] or an [`Errand`]; nothing is eaten while it is not that side's turn. Read next:
-//! `lookup.rs` for the way from a login to a route, `attempt.rs` for the backend's side,
+//! `lookup.rs` for the way from a login to a route, `attempt.rs` for the backend's side, `again.rs`
+//! for what follows when that fails, `referral.rs` for when it leads elsewhere,
 //! `bridge.rs` for clients that are carried without a login, `clock.rs` for the timers.
 
+mod again;
 mod attempt;
 mod bridge;
 mod clock;
 mod lookup;
+mod referral;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -73,6 +76,8 @@ enum Phase {
     Lookup(Inquiry),
     /// A connection.
     Connect(Errand),
+    /// The time for the next attempt.
+    Pause(Errand),
     /// Implicit TLS with the backend.
     BackendTls(Errand),
     /// The backend.
@@ -145,8 +150,7 @@ impl Session {
             }
             Event::Answer(ticket, answer) => {
                 if self.outstanding == Some(ticket) {
-                    self.outstanding = None;
-                    self.answer(answer, inbox, now, out);
+                    self.take_answer(answer, inbox, now, out);
                 }
             }
             Event::Timeout => self.time_passed(now, out),
@@ -180,6 +184,7 @@ impl Session {
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Connect(_)
+            | Phase::Pause(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)
             | Phase::Challenged(..) => self.clock.next(),
@@ -204,7 +209,7 @@ impl Session {
             Phase::ClientTls(_) => State::ClientTls,
             Phase::Dialogue => State::Preauth,
             Phase::Lookup(_) => State::Lookup,
-            Phase::Connect(_) => State::Connect,
+            Phase::Connect(_) | Phase::Pause(_) => State::Connect,
             Phase::BackendTls(_) => State::BackendTls,
             Phase::Backend(_, backend) | Phase::Challenged(_, backend) => backend.state(),
             Phase::Over => State::Relay,
@@ -239,6 +244,7 @@ impl Session {
             | Phase::ClientTls(_)
             | Phase::Lookup(_)
             | Phase::Connect(_)
+            | Phase::Pause(_)
             | Phase::BackendTls(_)
             | Phase::Over => {}
         }
@@ -270,6 +276,7 @@ impl Session {
                 FrontendAsk::Login(login) => self.look_up(login, now, out),
                 FrontendAsk::Respond(response) => self.respond(&response, now, out),
                 FrontendAsk::Cancel => {
+                    self.forsake(out);
                     self.hang_up(out);
                     self.clock.disarm(now);
                     self.phase = Phase::Dialogue;
@@ -279,6 +286,14 @@ impl Session {
             }
         }
         forget_front(&mut inbox.client, eaten);
+    }
+
+    fn take_answer(&mut self, answer: Answer, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
+        if let Answer::Heading(host) = answer {
+            return self.heading(host);
+        }
+        self.outstanding = None;
+        self.answer(answer, inbox, now, out);
     }
 
     fn answer(&mut self, answer: Answer, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
@@ -307,8 +322,10 @@ impl Session {
             (Phase::BackendTls(errand), Answer::TlsFailed(fault)) => {
                 self.backend_tls_failed(errand, fault, now, out);
             }
-            (Phase::Backend(attempt, mut backend), Answer::TlsUp(_)) => {
+            (Phase::Backend(mut attempt, mut backend), Answer::TlsUp(_)) => {
                 backend.tls_up(&mut out.backend);
+                attempt.dial.is_final = true;
+                attempt.dial.knows_client |= !out.backend.is_empty();
                 self.phase = Phase::Backend(attempt, backend);
             }
             (phase @ Phase::Backend(..), Answer::TlsFailed(fault)) => {
@@ -448,6 +465,7 @@ impl Session {
                 self.outstanding = None;
                 self.fail_backend(AttemptFault::TimedOut, now, out);
             }
+            Expiry::Repeat => self.repeat(now, out),
             Expiry::SignOfLife => {
                 self.clock.worked(now);
                 if let Some(frontend) = &self.frontend {
@@ -465,6 +483,7 @@ impl Session {
         match &self.phase {
             Phase::Dialogue
             | Phase::Connect(Errand::Bridge(_))
+            | Phase::Pause(Errand::Bridge(_))
             | Phase::BackendTls(Errand::Bridge(_)) => {
                 self.send_away(Refusal::ShuttingDown, By::Operator, Reason::Drain, now, out);
             }
@@ -472,6 +491,7 @@ impl Session {
             Phase::ClientTls(_)
             | Phase::Lookup(_)
             | Phase::Connect(Errand::Login(_))
+            | Phase::Pause(Errand::Login(_))
             | Phase::BackendTls(Errand::Login(_))
             | Phase::Backend(..)
             | Phase::Challenged(..)
@@ -493,6 +513,7 @@ impl Session {
             Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Connect(_)
+            | Phase::Pause(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)
             | Phase::Challenged(..) => self.goodbye(refusal, out),
@@ -516,6 +537,7 @@ impl Session {
 
     fn close(&mut self, by: By, reason: Reason, state: State, now: Instant, out: &mut Outbox) {
         let close = Close { by, reason, state, after: now.since(self.started) };
+        self.forsake(out);
         out.backend.zeroize();
         self.phase = Phase::Over;
         self.step(Step::Close(close), out);

@@ -20,6 +20,7 @@ use crate::config::TlsMode;
 use crate::forward::{Identity, xclient_commands};
 use crate::handshake::{self, Quota, Settings, Way, write_initial};
 use crate::line::{self, BACKEND_LINE_MAX, first_word};
+use crate::referral;
 use crate::sasl::{Login, Mechanism, Proof, decode_base64, encode_base64};
 use crate::secret::Secret;
 
@@ -286,6 +287,10 @@ impl Backend {
             400..=499 => Err(AttemptFault::Temporary),
             500..=503 => Err(AttemptFault::CommandRejected),
             504 | 530 | 538 => Err(AttemptFault::ServerBug),
+            550 if let Some(place) = reply::referral(text) => {
+                let found = referral::at_place(&place).ok_or(AttemptFault::Referral)?;
+                Ok(BackendAsk::Referred(found))
+            }
             505..=599 => Ok(BackendAsk::Refused(reply::refusal(code, text))),
             _ => Err(AttemptFault::Protocol),
         }

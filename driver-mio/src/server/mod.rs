@@ -11,21 +11,24 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use gatepost_core::config::{Listener, LogFormat, Protocol};
-use gatepost_core::{Instant, Seed};
+use gatepost_core::config::{Destination, Host, Listener, LogFormat, Protocol};
+use gatepost_core::fleet::Fleet;
+use gatepost_core::health::Outcome;
+use gatepost_core::{ConnectFault, Instant, Seed, Target};
 use mio::{Poll, Waker};
 
 use self::limits::Limits;
 use self::site::Site;
 use crate::control::Control;
 use crate::listen;
+use crate::log_line;
 use crate::rig::Rig;
 use crate::worker::accept::Acceptor;
 use crate::worker::mailbox::{Mailbox, Order};
@@ -88,8 +91,11 @@ pub struct Held {
     pub pipes: usize,
 }
 
-/// What destinations announced last, by name and protocol.
-type Remembered = HashMap<(String, Protocol), Arc<[u8]>>;
+/// What hosts announced last, by destination, label and protocol.
+type Remembered = HashMap<(String, Arc<str>, Protocol), Arc<[u8]>>;
+
+/// Hosts whose capabilities are remembered: referrals may name any number of them.
+const REMEMBERED_MAX: usize = 4096;
 
 /// What all workers share.
 pub(crate) struct Shared {
@@ -99,6 +105,8 @@ pub(crate) struct Shared {
     limits: Vec<Arc<Limits>>,
     pub(crate) rig: Rig,
     pub(crate) control: Control,
+    /// Touched where a login begins and where it ends, never while bytes pass.
+    fleet: Mutex<Fleet>,
     remembered: RwLock<Remembered>,
     warned: RwLock<Vec<String>>,
     random: RandomState,
@@ -243,6 +251,7 @@ impl Shared {
             epoch: std::time::Instant::now(),
             limits: listeners.iter().map(|listener| Limits::new(listener)).collect(),
             listeners,
+            fleet: Mutex::new(Fleet::new(site.server.host_down)),
             site,
             rig,
             control,
@@ -284,26 +293,61 @@ impl Shared {
         self.site.server.log_format
     }
 
-    /// The capabilities that a destination announced last.
-    pub(crate) fn remembered(&self, destination: &str, protocol: Protocol) -> Option<Arc<[u8]>> {
+    /// The host for an attempt.
+    pub(crate) fn choose(&self, target: &Target, now: Instant) -> Result<Arc<Host>, ConnectFault> {
+        self.fleet().choose(target, now)
+    }
+
+    /// Takes what an attempt says of its host.
+    pub(crate) fn judge(
+        &self,
+        place: (&Destination, &Host, Protocol),
+        outcome: Outcome,
+        client: IpAddr,
+        now: Instant,
+    ) {
+        let change = self.fleet().judge(place, outcome, client, now);
+        if let Some(change) = change {
+            log_line::host_changed(place, change, self.format());
+        }
+    }
+
+    fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The capabilities that a host announced last.
+    pub(crate) fn remembered(
+        &self,
+        destination: &str,
+        host: &Arc<str>,
+        protocol: Protocol,
+    ) -> Option<Arc<[u8]>> {
         if let Some(remembered) = &self.rig.remembered {
             return Some(Arc::clone(remembered));
         }
         self.remembered
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(&(destination.to_owned(), protocol))
+            .get(&(destination.to_owned(), Arc::clone(host), protocol))
             .map(Arc::clone)
     }
 
-    pub(crate) fn remember(&self, destination: &str, protocol: Protocol, capabilities: Arc<[u8]>) {
+    pub(crate) fn remember(
+        &self,
+        destination: &str,
+        host: &Arc<str>,
+        protocol: Protocol,
+        capabilities: Arc<[u8]>,
+    ) {
         if self.rig.forgets || self.rig.remembered.is_some() {
             return;
         }
-        self.remembered
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert((destination.to_owned(), protocol), capabilities);
+        let key = (destination.to_owned(), Arc::clone(host), protocol);
+        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() < REMEMBERED_MAX || remembered.contains_key(&key) {
+            remembered.insert(key, capabilities);
+        }
     }
 
     /// Whether this is the first warning about a destination.

@@ -17,13 +17,14 @@ use gatepost_core::route::table::FileMap;
 
 use crate::tls::{
     Certificate, CertificateSource, ClientConfig, ClientPolicy, MinVersion, ServerConfig,
-    ServerName, ServerPolicy, ServerTls, Trust, client_config, server_name,
+    ServerPolicy, ServerTls, Trust, client_config, server_name,
 };
 
 /// A configuration with everything that it refers to.
 pub struct Site {
     pub(crate) listeners: Vec<ServedListener>,
-    backends: HashMap<(String, Protocol), BackendTls>,
+    /// How to do TLS with a destination.
+    backends: HashMap<(String, Protocol), Arc<ClientConfig>>,
     routes: Routes,
     pub(crate) server: config::Server,
 }
@@ -32,13 +33,6 @@ pub struct Site {
 pub(crate) struct ServedListener {
     pub(crate) listener: Arc<Listener>,
     pub(crate) tls: Option<Arc<ServerConfig>>,
-}
-
-/// How to do TLS with a destination.
-#[derive(Clone)]
-pub(crate) struct BackendTls {
-    pub(crate) config: Arc<ClientConfig>,
-    pub(crate) name: ServerName<'static>,
 }
 
 /// Where accounts live.
@@ -99,7 +93,7 @@ impl Site {
     }
 
     /// How to do TLS with a destination; none where it is not configured for any.
-    pub(crate) fn backend_tls(&self, name: &str, protocol: Protocol) -> Option<BackendTls> {
+    pub(crate) fn backend_tls(&self, name: &str, protocol: Protocol) -> Option<Arc<ClientConfig>> {
         self.backends.get(&(name.to_owned(), protocol)).cloned()
     }
 
@@ -198,7 +192,7 @@ fn alpn(protocol: Protocol) -> Vec<Vec<u8>> {
 fn load_backends(
     config: &Config,
     faults: &mut Vec<SiteFault>,
-) -> HashMap<(String, Protocol), BackendTls> {
+) -> HashMap<(String, Protocol), Arc<ClientConfig>> {
     let mut loaded = HashMap::new();
     for destination in &config.destinations {
         let endpoints = destination.endpoints.iter();
@@ -225,7 +219,7 @@ fn load_backend(
     config: &Config,
     destination: &Destination,
     protocol: Protocol,
-) -> Result<BackendTls, String> {
+) -> Result<Arc<ClientConfig>, String> {
     let trust = if !destination.tls_pinned_cert_sha256.is_empty() {
         Trust::Pins(destination.tls_pinned_cert_sha256.clone())
     } else if destination.tls_allow_invalid_certs {
@@ -242,10 +236,10 @@ fn load_backend(
         disable_cipher_suites: config.tls.disable_cipher_suites.clone(),
         alpn: alpn(protocol),
     };
-    let name = destination.tls_server_name.as_ref().unwrap_or(&destination.host);
-    let name = server_name(name).map_err(|error| error.to_string())?;
-    let config = client_config(&policy).map_err(|error| error.to_string())?;
-    Ok(BackendTls { config, name })
+    for host in &destination.hosts {
+        server_name(destination.tls_name(host)).map_err(|error| error.to_string())?;
+    }
+    client_config(&policy).map_err(|error| error.to_string())
 }
 
 fn load_maps(config: &Config, faults: &mut Vec<SiteFault>) -> Vec<(Normalize, FileMap)> {

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 // What the rest of the driver hands on to the legs, and never looks into.
-pub(crate) use rustls::pki_types::ServerName;
 pub(crate) use rustls::{ClientConfig, ServerConfig};
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ impl Accepted {
         let record = Record::new(shared.seed(), listener, listener_index, peer, resources.now);
         let mut body = Body {
             id,
-            wires: Wires { client: Some(wire), backend: None },
+            wires: Wires { client: Some(wire), ..Wires::default() },
             record: Box::new(record),
             admission: None,
         };

@@ -1,18 +1,19 @@
-//! Connecting to a backend, one address after the other.
+//! Connecting to a host: its addresses in turn, and a second one beside the first before long.
 //!
-//! Not here: names, see `../control/resolve.rs`; how long it may take, the session knows.
-//! Invariants: a repeated attempt of one login begins at another address than the one before, so
-//! that a host that answers nothing does not eat every attempt. A destination with source
-//! addresses is never left from another address.
+//! Not here: which host, see `../../../core/src/fleet.rs`; names, see `../control/resolve.rs`; how
+//! long it may take, the session knows. In which order and how soon, `gatepost_core::race` says.
+//! Invariants: attempts that are under way are the wires in `Wires::racing`; the first that stands
+//! becomes the backend leg, and the others are dropped. A destination with source addresses is
+//! never left from another address.
 //! Read next: `dialogue`, which drives a dial.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use gatepost_core::config::{self, Destination};
-use gatepost_core::{BackendFacts, ConnectFault, Leg as Side};
+use gatepost_core::config::{Destination, Host};
+use gatepost_core::race::Race;
+use gatepost_core::{BackendFacts, ConnectFault, Instant, Leg as Side};
 use mio::net::TcpStream;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -25,10 +26,10 @@ use crate::worker::connection::{Body, Wire};
 /// A connection that is being made.
 pub(crate) struct Dial {
     destination: Arc<Destination>,
-    /// Not yet tried.
-    addresses: VecDeque<SocketAddr>,
-    /// The one that is being tried.
-    current: SocketAddr,
+    host: Arc<Host>,
+    race: Race,
+    /// Why the last attempt failed.
+    fault: ConnectFault,
 }
 
 /// What came of looking at a dial.
@@ -42,68 +43,63 @@ pub(crate) enum Dialled {
 }
 
 impl Dial {
-    /// Begins with the address that is due after so many failed attempts.
-    pub(crate) fn begin(
-        destination: Arc<Destination>,
-        mut addresses: VecDeque<SocketAddr>,
-        tried: u32,
-        body: &mut Body,
-        resources: &mut Resources,
-    ) -> Result<Self, ConnectFault> {
-        let count = addresses.len().max(1);
-        addresses.rotate_left(usize::try_from(tried).unwrap_or(0) % count);
-        let current = addresses.front().copied().ok_or(ConnectFault::NoAddress)?;
-        let mut dial = Self { destination, addresses, current };
-        dial.advance(ConnectFault::NoAddress, body, resources)?;
-        Ok(dial)
+    /// Nothing is under way until it is looked at.
+    pub(crate) const fn new(destination: Arc<Destination>, host: Arc<Host>, race: Race) -> Self {
+        Self { destination, host, race, fault: ConnectFault::NoAddress }
     }
 
-    /// Looks whether the connection stands, and tries the next address if it failed.
+    /// When it is to be looked at, whether anything happened or not.
+    pub(crate) fn due(&self, body: &Body) -> Option<Instant> {
+        self.race.due(body.wires.racing.len())
+    }
+
+    /// Looks whether a connection stands, and tries the next address if it is time.
     pub(crate) fn look(&mut self, body: &mut Body, resources: &mut Resources) -> Dialled {
+        if let Some(facts) = self.winner(body, resources) {
+            return Dialled::Connected(facts);
+        }
+        while let Some(address) = self.race.next(body.wires.racing.len(), resources.now) {
+            if let Err(error) = self.begin(address, body, resources) {
+                self.fault = connect_fault(&error);
+            }
+        }
+        match body.wires.racing.is_empty() {
+            true => Dialled::Failed(self.fault),
+            false => Dialled::Pending,
+        }
+    }
+
+    /// The first attempt that stands; those that failed are gone.
+    fn winner(&mut self, body: &mut Body, resources: &Resources) -> Option<BackendFacts> {
         let protocol = body.record.listener.protocol;
-        let Some(wire) = &mut body.wires.backend else {
-            return Dialled::Failed(ConnectFault::Io);
-        };
-        match wire.leg.finish_connect() {
-            None => Dialled::Pending,
-            Some(Ok(())) => {
-                wire.connecting = false;
-                match wire.leg.socket().local_addr() {
-                    Ok(local) => Dialled::Connected(self.facts(local, protocol, resources)),
-                    Err(error) => self.go_on(&error, body, resources),
+        let wires = &mut body.wires;
+        let mut place = 0;
+        while let Some(wire) = wires.racing.get_mut(place) {
+            let ends = match wire.leg.finish_connect() {
+                None => {
+                    place += 1;
+                    continue;
                 }
-            }
-            Some(Err(error)) => self.go_on(&error, body, resources),
-        }
-    }
-
-    fn go_on(&mut self, error: &io::Error, body: &mut Body, resources: &mut Resources) -> Dialled {
-        body.wires.backend = None;
-        match self.advance(connect_fault(error), body, resources) {
-            Ok(()) => Dialled::Pending,
-            Err(fault) => Dialled::Failed(fault),
-        }
-    }
-
-    /// Begins to connect to the next address that takes it.
-    fn advance(
-        &mut self,
-        fault: ConnectFault,
-        body: &mut Body,
-        resources: &mut Resources,
-    ) -> Result<(), ConnectFault> {
-        let mut fault = fault;
-        while let Some(address) = self.addresses.pop_front() {
-            self.current = address;
-            match self.dial(address, body, resources) {
-                Ok(()) => return Ok(()),
-                Err(error) => fault = connect_fault(&error),
+                Some(connected) => connected.and_then(|()| ends(wire)),
+            };
+            let mut wire = wires.racing.remove(place);
+            match ends {
+                Ok((address, local)) => {
+                    wire.connecting = false;
+                    wires.backend = Some(wire);
+                    wires.racing = Vec::new();
+                    let shared = &resources.shared;
+                    let remembered =
+                        shared.remembered(&self.destination.name, &self.host.label, protocol);
+                    return Some(BackendFacts { address, local, remembered });
+                }
+                Err(error) => self.fault = connect_fault(&error),
             }
         }
-        Err(fault)
+        None
     }
 
-    fn dial(
+    fn begin(
         &self,
         address: SocketAddr,
         body: &mut Body,
@@ -116,19 +112,15 @@ impl Dial {
         let registry = resources.poll.registry();
         let mut wire = Wire::register(leg, Side::Backend, body.id.slot, serial, registry)?;
         wire.connecting = true;
-        body.wires.backend = Some(wire);
+        body.wires.racing.push(wire);
         Ok(())
     }
+}
 
-    fn facts(
-        &self,
-        local: SocketAddr,
-        protocol: config::Protocol,
-        resources: &Resources,
-    ) -> BackendFacts {
-        let remembered = resources.shared.remembered(&self.destination.name, protocol);
-        BackendFacts { address: self.current, local, remembered }
-    }
+/// The backend's address and ours.
+fn ends(wire: &mut Wire) -> io::Result<(SocketAddr, SocketAddr)> {
+    let socket = wire.leg.socket();
+    Ok((socket.peer_addr()?, socket.local_addr()?))
 }
 
 /// The source address whose turn it is, of the family that reaches the address.

@@ -4,12 +4,12 @@
 //! file map, literal addresses) is answered at once; only names go to the control thread.
 //! Read next: `../server/mod.rs` for what the workers share.
 
-use std::collections::VecDeque;
 use std::mem::take;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use gatepost_core::config::{Destination, Protocol};
+use gatepost_core::config::Host;
+use gatepost_core::race::Race;
 use gatepost_core::{
     Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Query, Refusal, Route, Routing,
     Step, Target, Ticket, TlsFacts, TlsRole,
@@ -17,16 +17,29 @@ use gatepost_core::{
 
 use crate::leg::{TlsFault, TlsUp, TlsVersion};
 use crate::log_line;
+use crate::tls::server_name;
 use crate::worker::Resources;
 use crate::worker::connection::Body;
 use crate::worker::dial::Dial;
 use crate::worker::dialogue::Pending;
 
-/// A host whose addresses are asked for.
+/// A host that is to be connected to.
 pub(crate) struct Lookup {
-    destination: Arc<Destination>,
+    target: Target,
+    host: Arc<Host>,
     port: u16,
-    tried: u32,
+}
+
+impl Lookup {
+    pub(crate) fn host(&self) -> Arc<Host> {
+        Arc::clone(&self.host)
+    }
+
+    /// Dials the addresses that its name stands for.
+    pub(crate) fn dial(self, addresses: &[IpAddr]) -> Dial {
+        let Self { target, host, port } = self;
+        Dial::new(target.destination, host, Race::new(addresses, port, target.tried))
+    }
 }
 
 /// Begins a step.
@@ -54,19 +67,6 @@ pub(crate) fn begin(
             Pending::Nothing
         }
     }
-}
-
-/// Dials the addresses that a name stands for.
-pub(crate) fn dial(
-    ticket: Ticket,
-    lookup: Lookup,
-    addresses: &[IpAddr],
-    body: &mut Body,
-    resources: &mut Resources,
-) -> Pending {
-    let Lookup { destination, port, tried } = lookup;
-    let addresses = addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
-    dial_addresses(ticket, destination, addresses, tried, body, resources)
 }
 
 /// The answer to a handshake that came to its good end.
@@ -115,8 +115,9 @@ fn take_note(note: Note, body: &mut Body, resources: &Resources) {
     let shared = &resources.shared;
     let (record, format) = (&mut body.record, shared.format());
     match note {
-        Note::AttemptFailed { destination, fault, state } => {
+        Note::AttemptFailed { destination, host, fault, state } => {
             record.destination = Some(destination);
+            record.host = host;
             log_line::attempt_failed(record, fault, state, format);
             record.detail = None;
         }
@@ -137,8 +138,18 @@ fn take_note(note: Note, body: &mut Body, resources: &Resources) {
                 log_line::forwarding_not_offered(&destination, format);
             }
         }
-        Note::Learned { destination, capabilities } => {
-            shared.remember(&destination.name, record.listener.protocol, capabilities);
+        Note::Learned { destination, host, capabilities } => {
+            let protocol = record.listener.protocol;
+            shared.remember(&destination.name, &host.label, protocol, capabilities);
+        }
+        Note::HostJudged { destination, host, client, outcome } => {
+            let place = (&*destination, &*host, record.listener.protocol);
+            shared.judge(place, outcome, client, resources.now);
+        }
+        Note::Referred { destination, from, to, followed } => {
+            record.destination = Some(destination);
+            record.host = Some(from);
+            log_line::referred(record, &to, followed, format);
         }
     }
 }
@@ -169,10 +180,13 @@ fn start_tls(
             let config = shared.site.listeners[index].tls.clone().ok_or_else(missing)?;
             wire.leg.start_tls_server(config, leftover)
         }
-        TlsRole::Client(destination) => {
+        TlsRole::Client(destination, host) => {
             let missing = || TlsFault::Incompatible("no TLS is configured there".to_owned());
-            let tls = shared.site.backend_tls(&destination.name, protocol).ok_or_else(missing)?;
-            wire.leg.start_tls_client(tls.config, tls.name, leftover)
+            let config =
+                shared.site.backend_tls(&destination.name, protocol).ok_or_else(missing)?;
+            let name = server_name(destination.tls_name(host))
+                .map_err(|error| TlsFault::Incompatible(error.to_string()))?;
+            wire.leg.start_tls_client(config, name, leftover)
         }
     }
 }
@@ -189,52 +203,45 @@ fn route(query: &Query, body: &Body, resources: &Resources) -> Routing {
     }
 }
 
-fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &mut Resources) -> Pending {
-    let Target { destination, protocol, at, key: _, tried } = target;
-    body.record.destination = Some(destination.clone());
+/// Picks a host; the session is told before anything else happens.
+fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &Resources) -> Pending {
+    let Target { destination, protocol, .. } = &target;
+    body.record.destination = Some(Arc::clone(destination));
+    body.record.host = None;
     body.record.detail = None;
-    let Some(port) = port(&destination, protocol) else {
+    let Some(endpoint) = destination.endpoint(*protocol) else {
         return failed(ticket, ConnectFault::NoAddress);
     };
-    if let Some(address) = at {
-        let addresses = VecDeque::from([address]);
-        return dial_addresses(ticket, destination, addresses, tried, body, resources);
+    match resources.shared.choose(&target, resources.now) {
+        Ok(host) => {
+            body.record.host = Some(Arc::clone(&host));
+            let port = endpoint.port_on(&host);
+            Pending::Chosen(ticket, Lookup { target, host, port })
+        }
+        Err(fault) => failed(ticket, fault),
     }
-    let host = &destination.host;
-    let known = match (&resources.shared.rig.resolve, host.parse::<IpAddr>()) {
-        (Some(resolve), _) => match resolve(host, port) {
-            Ok(address) => Some(address),
-            Err(fault) => return failed(ticket, fault),
-        },
-        (None, Ok(address)) => Some(SocketAddr::new(address, port)),
-        (None, Err(_)) => None,
-    };
-    if let Some(address) = known {
-        let addresses = VecDeque::from([address]);
-        return dial_addresses(ticket, destination, addresses, tried, body, resources);
+}
+
+/// Begins to find the addresses of a chosen host.
+pub(crate) fn reach(ticket: Ticket, lookup: Lookup, body: &Body, resources: &Resources) -> Pending {
+    let shared = &resources.shared;
+    let name = lookup.host.name.as_str();
+    if let Some(resolve) = &shared.rig.resolve {
+        return match resolve(name, lookup.port) {
+            Ok(address) => {
+                let lookup = Lookup { port: address.port(), ..lookup };
+                Pending::Resolved(ticket, lookup, vec![address.ip()])
+            }
+            Err(fault) => failed(ticket, fault),
+        };
     }
-    if resources.shared.control.resolve(host, ticket, body.id, &resources.mailbox) {
-        Pending::Resolving(ticket, Lookup { destination, port, tried })
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Pending::Resolved(ticket, lookup, vec![address]);
+    }
+    if shared.control.resolve(name, ticket, body.id, &resources.mailbox) {
+        Pending::Resolving(ticket, lookup)
     } else {
         failed(ticket, ConnectFault::NoAddress)
-    }
-}
-
-fn port(destination: &Destination, protocol: Protocol) -> Option<u16> {
-    destination.endpoint(protocol).map(|endpoint| endpoint.port)
-}
-
-fn dial_addresses(
-    ticket: Ticket,
-    destination: Arc<Destination>,
-    addresses: VecDeque<SocketAddr>,
-    tried: u32,
-    body: &mut Body,
-    resources: &mut Resources,
-) -> Pending {
-    match Dial::begin(destination, addresses, tried, body, resources) {
-        Ok(dial) => Pending::Dialling(ticket, dial),
-        Err(fault) => failed(ticket, fault),
     }
 }
 
