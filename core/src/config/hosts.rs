@@ -163,9 +163,9 @@ fn several(section: &Section<'_>) -> Vec<Arc<Host>> {
             section.fault(&["hosts"], problem, "give it its weight once");
         }
     }
-    if hosts.is_empty() {
+    if section.value("hosts").is_some_and(|value| value.is_empty_list()) {
         section.fault(&["hosts"], "names no host", "list at least one");
-    } else if hosts.iter().all(|host| host.standing == Standing::Down) {
+    } else if !hosts.is_empty() && hosts.iter().all(|host| host.standing == Standing::Down) {
         section.fault(&["hosts"], "leaves no host that may serve", "let one of them be up");
     }
     if hosts.len() > HOSTS_MAX {

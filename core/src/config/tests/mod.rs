@@ -3,6 +3,7 @@
 
 mod damage;
 mod faults;
+mod hosts;
 mod reference;
 mod resolved;
 

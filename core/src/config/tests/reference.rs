@@ -13,6 +13,7 @@ use crate::config::keys::{KEYS, Standing};
 const REFERENCE: &str = include_str!("../../../../config-examples/reference.toml");
 const MINIMAL: &str = include_str!("../../../../config-examples/minimal.toml");
 const TWO_BACKENDS: &str = include_str!("../../../../config-examples/two-backends.toml");
+const SEVERAL_HOSTS: &str = include_str!("../../../../config-examples/several-hosts.toml");
 const TWO_BACKENDS_MAP: &str = include_str!("../../../../config-examples/two-backends.map");
 
 /// Keys without which the reference would not load, so that it cannot show a default.
@@ -117,11 +118,12 @@ fn activated(entry: &Entry, value: Option<&str>) -> String {
 
 #[test]
 fn the_examples_load() {
-    for text in [REFERENCE, MINIMAL, TWO_BACKENDS] {
+    for text in [REFERENCE, MINIMAL, TWO_BACKENDS, SEVERAL_HOSTS] {
         assert_eq!(warnings(text), [""; 0]);
     }
     assert_eq!(config(MINIMAL).listeners.len(), 2);
     assert_eq!(config(TWO_BACKENDS).destinations.len(), 2);
+    assert_eq!(config(SEVERAL_HOSTS).destinations[0].hosts.len(), 4);
 }
 
 #[test]
