@@ -4,6 +4,7 @@
 //! and what they ask for. The session acts on it. Each call eats at most one unit, so whatever
 //! lies behind that unit still belongs to whoever comes next: TLS, the backend, the relay.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::close::{AttemptFault, By, Reason};
@@ -48,6 +49,9 @@ pub(crate) enum BackendAsk<W> {
     Nothing,
     /// TLS; the backend has agreed.
     StartTls,
+    /// What comes next: all that the backend can do is known, and nobody logs in yet. Asked only
+    /// where the settings want a survey.
+    Surveyed(Vec<String>),
     /// The client's answer to this challenge.
     Challenge(Secret),
     /// The verdict: logged in, and no reply to any command of ours is due any more.
@@ -67,6 +71,7 @@ impl<W> Advance<BackendAsk<W>> {
             BackendAsk::More => BackendAsk::More,
             BackendAsk::Nothing => BackendAsk::Nothing,
             BackendAsk::StartTls => BackendAsk::StartTls,
+            BackendAsk::Surveyed(list) => BackendAsk::Surveyed(list),
             BackendAsk::Challenge(challenge) => BackendAsk::Challenge(challenge),
             BackendAsk::Accepted(words) => BackendAsk::Accepted(welcome(words)),
             BackendAsk::Refused(line) => BackendAsk::Refused(line),

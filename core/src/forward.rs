@@ -111,10 +111,21 @@ fn ip(address: SocketAddr) -> String {
     address.ip().to_canonical().to_string()
 }
 
+/// The PROXY protocol's header, version 2, for a connection that the proxy makes for itself.
+pub(crate) fn proxy_v2_local() -> Vec<u8> {
+    const VERSION_2_LOCAL: u8 = 0x20;
+    const UNSPEC: u8 = 0;
+    let mut header = SIGNATURE.to_vec();
+    header.extend_from_slice(&[VERSION_2_LOCAL, UNSPEC, 0, 0]);
+    header
+}
+
+/// How a header of version 2 begins.
+const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+
 /// The PROXY protocol's header, version 2 (without TLVs), for a connection between two addresses.
 /// Unlike families are written as v6, the v4 one mapped, so that neither is misrepresented.
 pub(crate) fn proxy_v2_header(client: SocketAddr, local: SocketAddr) -> Vec<u8> {
-    const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
     const VERSION_2_PROXY: u8 = 0x21;
     const TCP_OVER_V4: u8 = 0x11;
     const TCP_OVER_V6: u8 = 0x21;

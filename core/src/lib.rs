@@ -28,6 +28,7 @@ pub mod line;
 mod literal;
 pub mod managesieve;
 pub mod pop3;
+pub mod probe;
 mod protocol;
 pub mod race;
 mod referral;
@@ -38,6 +39,7 @@ pub mod secret;
 pub mod session;
 mod smtp;
 pub mod submission;
+pub mod survey;
 pub mod time;
 pub mod verdict;
 

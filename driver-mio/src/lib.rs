@@ -14,6 +14,7 @@ mod leg;
 mod listen;
 mod log_line;
 mod pipe;
+mod probes;
 mod relay;
 mod rig;
 mod server;

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use gatepost_core::config::{Destination, Host, LogFormat, Protocol};
 use gatepost_core::health::Change;
+use gatepost_core::probe::Trouble;
 use gatepost_core::{AttemptFault, Close, Refusal, State};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -83,6 +84,26 @@ pub(crate) fn host_changed(
     line.text("destination", destination.name.as_str());
     line.text("host", &*host.label);
     line.text("protocol", protocol.name());
+    log::warn!("{}", line.render(format));
+}
+
+/// A probe did not come to a good end.
+pub(crate) fn probe_failed(
+    (destination, host, protocol): (&Destination, &Host, Protocol),
+    trouble: Trouble,
+    state: State,
+    format: LogFormat,
+) {
+    let mut line = Line { event: "probe-failed", fields: Vec::new() };
+    line.text("destination", destination.name.as_str());
+    line.text("host", &*host.label);
+    line.text("protocol", protocol.name());
+    let fault = match trouble {
+        Trouble::Fault(fault) => fault.to_string(),
+        Trouble::Refused => "refused".to_owned(),
+    };
+    line.text("fault", fault);
+    line.text("state", state.to_string());
     log::warn!("{}", line.render(format));
 }
 

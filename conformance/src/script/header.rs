@@ -47,6 +47,7 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
         advertise: keys
             .take("advertise", |text| list(text, " ", expanded))?
             .unwrap_or_else(|| advertised(protocol)),
+        advertise_auto: false,
         banner: keys.take("banner", text_of)?.unwrap_or("ready".into()),
         implementation: keys.take("implementation", text_of)?.unwrap_or("Gatepost".into()),
         certificates: if tls == TlsMode::Plain { Vec::new() } else { vec!["script".into()] },

@@ -125,3 +125,69 @@ fn a_host_without_an_answer_is_passed_over() {
     let (mut near, mut far) = stage.session(Tls::Plain, "far@test", &backend);
     near.echo(&mut far, "hello");
 }
+
+/// With neither a breaker nor retries, only probes can keep logins from a host that is dead.
+#[test]
+fn probes_take_a_dead_host_out_and_bring_it_back() {
+    let (one, other) = (mail_backend(anywhere()), mail_backend(anywhere()));
+    let (dying, staying) = (one.address(), other.address());
+    let server = "threads = 1\nhost_down_threshold = 0\nbackend_connect_retries = 0";
+    let draft = Draft::new(server).listener(Tls::Plain, 0, "");
+    let password = draft.file("password", &format!("{PASSWORD}\n"));
+    let probes = format!(
+        "probe_interval = \"50ms\"\nprobe_user = \"user0@test\"\n\
+         probe_password_file = \"{password}\"\n"
+    );
+    let stage = draft.destination_on("far", &[dying, staying], &probes).start();
+    let server = stage.address(Tls::Plain);
+    let all_served = || (0..ACCOUNTS).all(|user| log_in(server, user).starts_with("OK "));
+    assert!(all_served());
+    drop(one);
+    eventually("nobody is sent to the dead host", || all_served().then_some(()));
+    let back = mail_backend(dying);
+    let is_client = |login: &(String, String)| login.0 != "user0@test";
+    eventually("the host that is back has accounts again", || {
+        assert!(all_served());
+        let mut sessions = back.sessions().into_iter();
+        sessions.any(|session| session.login.as_ref().is_some_and(is_client)).then_some(())
+    });
+    // The account of the probes is an account, and no probe is left hanging.
+    let sessions = other.sessions();
+    assert!(sessions.iter().all(|session| session.refused == 0));
+}
+
+/// What both hosts can do is told before the login, once it is known; and little before.
+#[test]
+fn clients_are_told_what_all_backends_can_do() {
+    let (one, other) = (mail_backend(anywhere()), mail_backend(anywhere()));
+    let mut draft = Draft::new("threads = 1").listener(Tls::Plain, 0, "");
+    draft.add("[capabilities.imap]\nadvertise = \"auto\"\n");
+    let probes = "probe_interval = \"50ms\"\n";
+    let stage = draft.destination_on("far", &[one.address(), other.address()], probes).start();
+    let server = stage.address(Tls::Plain);
+    eventually("the greeting tells what backends can do", || {
+        let greeting = Wire::connect(server).expect("* OK [CAPABILITY IMAP4rev1 ");
+        greeting.contains(" UIDPLUS ").then_some(())
+    });
+    let greeting = Wire::connect(server).expect("* OK ");
+    assert_eq!(greeting.matches("AUTH=PLAIN").count(), 1, "{greeting}");
+    assert!(log_in(server, 1).starts_with("OK [CAPABILITY "), "the backend's own list");
+}
+
+#[test]
+fn a_probes_password_is_read_before_anything_is_bound() {
+    let backend = Backend::start(Tls::Plain);
+    let draft = Draft::new("threads = 1").listener(Tls::Plain, 0, "");
+    let empty = draft.file("empty", "\nsecond line\n");
+    for (path, expected) in [("/nowhere/password", "cannot be read"), (&empty, "no password")] {
+        let keys = format!(
+            "probe_interval = \"1s\"\nprobe_user = \"u\"\nprobe_password_file = \"{path}\"\n"
+        );
+        let draft = Draft::new("").listener(Tls::Plain, 0, "").destination("far", &backend, &keys);
+        let (config, _) = gatepost_core::config::parse(&draft.text()).unwrap();
+        let faults = gatepost_mio::Site::load(&config).err().unwrap();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults[0].place, "destination.far.probe_password_file");
+        assert!(faults[0].what.contains(expected), "{}", faults[0]);
+    }
+}

@@ -8,7 +8,7 @@ use alloc::{format, string::ToString, sync::Arc, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::routing::{PASS_THROUGH, Routing};
-use super::{destination::Destination, listener::Listener, reader::Section};
+use super::{choice::Protocol, destination::Destination, listener::Listener, reader::Section};
 
 /// No two listeners may take the same address and port. 0.0.0.0 and :: are different ones.
 pub(super) fn distinct_binds(root: &Section<'_>, listeners: &[Arc<Listener>]) {
@@ -61,6 +61,22 @@ pub(super) fn default_speaks(root: &Section<'_>, listeners: &[Arc<Listener>], ro
             let remedy = format!("add [destination.{}.protocol.{protocol}]", default.name);
             root.fault(&["listener", &listener.name, "protocol"], problem, &remedy);
         }
+    }
+    let learns = |listener: &&Arc<Listener>| listener.advertise_auto;
+    if let Some(listener) = listeners.iter().find(learns).filter(|_| default.probing.is_none()) {
+        let protocol = listener.protocol.name();
+        let problem = format!("\"auto\" is learned by probes, and \"{}\" has none", default.name);
+        let remedy = format!("set probe_interval = \"60s\" in [destination.{}]", default.name);
+        root.fault(&["capabilities", protocol, capabilities_key(listener)], problem, &remedy);
+    }
+}
+
+/// The key that lists what clients of a listener are told.
+fn capabilities_key(listener: &Listener) -> &'static str {
+    match listener.protocol {
+        Protocol::ManageSieve => "sieve",
+        Protocol::Submission => "ehlo",
+        Protocol::Imap | Protocol::Pop3 | Protocol::Smtp | Protocol::Lmtp => "advertise",
     }
 }
 

@@ -56,6 +56,9 @@ pub struct Listener {
     /// Capabilities in the protocol's own form, without those that depend on the connection: the
     /// mechanisms, STARTTLS and its like, and whether a password may be sent.
     pub advertise: Vec<String>,
+    /// Whether that is to become what backends have in common ([`crate::survey`]), as far as it is
+    /// known; until then it is a short list that every backend honours.
+    pub advertise_auto: bool,
     /// The text of the greeting.
     pub banner: String,
     /// What the proxy says that it is, to clients of protocols in which that is said.
@@ -144,6 +147,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
         cleartext_without_tls: section.or(cleartext, told.cleartext_without_tls, Value::boolean),
         mechanisms: section.optional("sasl", mechanisms).unwrap_or(told.mechanisms.clone()),
         advertise: told.advertise.clone(),
+        advertise_auto: told.auto,
         banner: section.optional("banner", banner).unwrap_or(told.banner.clone()),
         implementation: told.implementation.clone(),
         certificates: section.optional("certificates", names).unwrap_or(all.certificates.clone()),

@@ -47,7 +47,10 @@ pub use self::{
     tls::{Certificate, TlsProtocols},
 };
 
-pub(crate) use self::address::is_host;
+pub(crate) use self::{
+    address::is_host,
+    capabilities::{is_advertisable, minimal},
+};
 
 use self::{fault::Report, listener::Inherited, reader::Section};
 

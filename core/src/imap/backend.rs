@@ -19,7 +19,7 @@ use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
 use crate::forward::Identity;
-use crate::handshake::{Quota, Settings, StatusText};
+use crate::handshake::{Quota, Settings, StatusText, surveyed};
 use crate::line::{BACKEND_COMMAND_MAX, BACKEND_LINE_MAX, first_word, without_controls};
 use crate::literal::{Framing, Unit};
 use crate::referral::{self, Referral};
@@ -169,6 +169,12 @@ impl Backend {
         self.phase = Phase::Capability;
     }
 
+    /// Goes on with the login after the survey.
+    pub(crate) fn log_in(&mut self, out: &mut Vec<u8>) -> Result<(), AttemptFault> {
+        self.settings.survey = false;
+        self.begin_login(out).map(|_| ())
+    }
+
     /// Sends the client's answer to a challenge.
     pub(crate) fn respond(&mut self, response: &Secret, out: &mut Vec<u8>) {
         encode_base64(response.expose(), out);
@@ -275,6 +281,11 @@ impl Backend {
 
     /// Introduces the client and logs it in, in one write; or asks for capabilities first.
     fn begin_login(&mut self, out: &mut Vec<u8>) -> Result<Ask, AttemptFault> {
+        if let Known::Said(list) = &self.capabilities
+            && self.settings.survey
+        {
+            return Ok(BackendAsk::Surveyed(surveyed(list.tokens())));
+        }
         let way = match &self.capabilities {
             Known::Nothing => None,
             Known::Said(list) => Some(self.login.choose(list)?),

@@ -17,7 +17,7 @@ use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
 use crate::forward::xclient_commands;
-use crate::handshake::{self, Quota, Settings};
+use crate::handshake::{self, Quota, Settings, surveyed};
 use crate::line::{BACKEND_LINE_MAX, without_controls};
 use crate::literal::{self, Framing, write_quoted};
 use crate::referral;
@@ -59,6 +59,8 @@ struct Capabilities {
     starttls: bool,
     xclient: bool,
     mechanisms: Vec<u8>,
+    /// The extensions of Sieve.
+    sieve: Vec<u8>,
 }
 
 type Outcome = Advance<BackendAsk<Welcome>>;
@@ -107,6 +109,12 @@ impl Backend {
         self.phase = Phase::Secured;
         self.framing = Framing::default();
         self.capabilities = Capabilities::default();
+    }
+
+    /// Goes on with the login after the survey.
+    pub(crate) fn log_in(&mut self, out: &mut Vec<u8>) -> Result<(), AttemptFault> {
+        self.settings.survey = false;
+        self.begin_login(out).map(|_| ())
     }
 
     /// Sends the client's answer to a challenge.
@@ -185,6 +193,11 @@ impl Backend {
     /// Introduces the client and logs it in, in one write: whatever the backend says to the first,
     /// the login follows.
     fn begin_login(&mut self, out: &mut Vec<u8>) -> Result<Ask, AttemptFault> {
+        if self.settings.survey {
+            let extensions = self.capabilities.sieve.split(|&octet| octet == b' ');
+            let extensions = extensions.filter(|extension| !extension.is_empty());
+            return Ok(BackendAsk::Surveyed(surveyed(extensions)));
+        }
         let offers = |mechanism: Mechanism| self.capabilities.offers(mechanism);
         // A literal holds a message of any length (RFC 5804 §2.1).
         let way: Way = handshake::choose(&self.login, offers, |_, _| true, None)?;
@@ -245,6 +258,7 @@ impl Capabilities {
         match name.to_ascii_uppercase().as_slice() {
             b"STARTTLS" => self.starttls = true,
             b"XCLIENT" => self.xclient = true,
+            b"SIEVE" => self.sieve = without_controls(value),
             b"SASL" => self.mechanisms = without_controls(value),
             _ => {}
         }

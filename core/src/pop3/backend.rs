@@ -17,7 +17,7 @@ use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
 use crate::forward::xclient_commands;
-use crate::handshake::{self, Quota, Settings, StatusText, write_initial};
+use crate::handshake::{self, Quota, Settings, StatusText, surveyed, write_initial};
 use crate::line::{self, BACKEND_LINE_MAX, first_word, without_controls};
 use crate::referral::{self, Referral};
 use crate::sasl::{Login, Mechanism, Proof, decode_base64, encode_base64};
@@ -179,6 +179,12 @@ impl Backend {
         self.ask_capabilities(Due::Capa, out);
     }
 
+    /// Goes on with the login after the survey.
+    pub(crate) fn log_in(&mut self, out: &mut Vec<u8>) -> Result<(), AttemptFault> {
+        self.settings.survey = false;
+        self.begin_login(out).map(|_| ())
+    }
+
     /// Sends the client's answer to a challenge.
     pub(crate) fn respond(&mut self, response: &Secret, out: &mut Vec<u8>) {
         encode_base64(response.expose(), out);
@@ -305,6 +311,15 @@ impl Backend {
 
     /// Finds the way to log in and begins it; or asks for capabilities first.
     fn begin_login(&mut self, out: &mut Vec<u8>) -> Result<Ask, AttemptFault> {
+        match &self.capabilities {
+            Known::Said(list) if self.settings.survey => {
+                return Ok(BackendAsk::Surveyed(surveyed(list.whole_lines())));
+            }
+            Known::Silent if self.settings.survey => {
+                return Ok(BackendAsk::Surveyed(Vec::new()));
+            }
+            Known::Said(_) | Known::Silent | Known::Nothing | Known::Remembered(_) => {}
+        }
         self.way = match &self.capabilities {
             Known::Nothing => None,
             Known::Remembered(_) => self.choose().ok(),
@@ -493,6 +508,10 @@ impl Known {
 
 impl Capabilities {
     /// Tags and their arguments.
+    fn whole_lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split(|&octet| octet == b'\n').filter(|line| !line.is_empty())
+    }
+
     fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.split(|&octet| octet == b'\n').map(first_word)
     }
@@ -563,7 +582,8 @@ mod tests {
             client_tls: true,
             server_name: None,
         };
-        let settings = Settings { tls, verified, identity: Some(identity), remembered: None };
+        let settings =
+            Settings { tls, verified, identity: Some(identity), remembered: None, survey: false };
         let login = Login::with_password(b"alice".to_vec(), Secret::from(&b"secret"[..]));
         Backend::new(Arc::new(login), settings, Modes::default())
     }

@@ -256,6 +256,7 @@ impl Session {
                 self.identity(destination.proxy_ttl.saturating_sub(attempt.dial.referrals.count()))
             }),
             remembered: attempt.dial.facts.as_mut().and_then(|facts| facts.remembered.take()),
+            survey: false,
         };
         let backend = frontend.backend(Arc::clone(&attempt.login), settings);
         attempt.dial.is_final = endpoint.tls != TlsMode::StartTls;
@@ -284,6 +285,7 @@ impl Session {
                 BackendAsk::More => return,
                 BackendAsk::Nothing => {}
                 ask @ (BackendAsk::StartTls
+                | BackendAsk::Surveyed(_)
                 | BackendAsk::Challenge(_)
                 | BackendAsk::Accepted(_)
                 | BackendAsk::Refused(_)
@@ -306,6 +308,10 @@ impl Session {
             BackendAsk::StartTls => {
                 self.start_backend_tls(&attempt.dial, out);
                 self.phase = Phase::Backend(attempt, backend);
+            }
+            BackendAsk::Surveyed(_) => {
+                debug_assert!(false, "nobody wants a survey");
+                self.fail_handshake(attempt, &backend, AttemptFault::Protocol, now, out);
             }
             BackendAsk::Challenge(challenge) => {
                 self.challenge(attempt, backend, &challenge, inbox, now, out);

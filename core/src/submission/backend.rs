@@ -18,7 +18,7 @@ use crate::automaton::{Advance, BackendAsk};
 use crate::close::AttemptFault;
 use crate::config::TlsMode;
 use crate::forward::{Identity, xclient_commands};
-use crate::handshake::{self, Quota, Settings, Way, write_initial};
+use crate::handshake::{self, Quota, Settings, Way, surveyed, write_initial};
 use crate::line::{self, BACKEND_LINE_MAX, first_word};
 use crate::referral;
 use crate::sasl::{Login, Mechanism, Proof, decode_base64, encode_base64};
@@ -96,6 +96,12 @@ impl Backend {
         debug_assert_eq!(self.awaited, State::StartTls, "TLS was not asked for");
         self.scanned = 0;
         self.say_hello(State::TlsEhlo, out);
+    }
+
+    /// Goes on with the login after the survey.
+    pub(crate) fn log_in(&mut self, out: &mut Vec<u8>) -> Result<(), AttemptFault> {
+        self.settings.survey = false;
+        self.go_on(out).map(|_| ())
     }
 
     /// Sends the client's answer to a challenge.
@@ -195,6 +201,11 @@ impl Backend {
             out.extend_from_slice(b"STARTTLS\r\n");
             self.awaited = State::StartTls;
             return Ok(BackendAsk::Nothing);
+        }
+        if self.settings.survey {
+            let lines = self.extensions.0.split(|&octet| octet == b'\n');
+            let lines = lines.filter(|line| !line.is_empty());
+            return Ok(BackendAsk::Surveyed(surveyed(lines)));
         }
         if self.awaited != State::XclientEhlo
             && let Some(identity) = &self.settings.identity

@@ -56,6 +56,7 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         cleartext_without_tls: tls == TlsMode::Plain,
         mechanisms: vec![Mechanism::Plain, Mechanism::Login, Mechanism::XOAuth2],
         advertise: advertised(configuration).map(String::from).to_vec(),
+        advertise_auto: false,
         banner: "ready".into(),
         implementation: "Gatepost".into(),
         certificates: vec!["noise".into()],

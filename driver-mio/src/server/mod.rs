@@ -6,6 +6,7 @@
 
 pub(crate) mod limits;
 pub(crate) mod site;
+mod told;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,9 +27,11 @@ use mio::{Poll, Waker};
 
 use self::limits::Limits;
 use self::site::Site;
+use self::told::Told;
 use crate::control::Control;
 use crate::listen;
 use crate::log_line;
+use crate::probes::Probers;
 use crate::rig::Rig;
 use crate::worker::accept::Acceptor;
 use crate::worker::mailbox::{Mailbox, Order};
@@ -39,6 +42,7 @@ pub struct Server {
     addresses: Addresses,
     remote: Remote,
     workers: Vec<JoinHandle<()>>,
+    _probers: Probers,
     // Answers workers until they are gone.
     _control: Control,
 }
@@ -101,7 +105,7 @@ const REMEMBERED_MAX: usize = 4096;
 pub(crate) struct Shared {
     epoch: std::time::Instant,
     pub(crate) site: Site,
-    pub(crate) listeners: Vec<Arc<Listener>>,
+    told: Told,
     limits: Vec<Arc<Limits>>,
     pub(crate) rig: Rig,
     pub(crate) control: Control,
@@ -124,8 +128,10 @@ impl Server {
         let (addresses, doors) = bind(&site, workers)?;
         let control = Control::start().map_err(StartFault::Setup)?;
         let shared = Arc::new(Shared::new(site, rig, control.clone()));
+        let probers = Probers::start(&shared).map_err(StartFault::Setup)?;
         let mut server = Self {
             addresses,
+            _probers: probers,
             remote: Remote::default(),
             workers: Vec::with_capacity(workers),
             _control: control,
@@ -250,7 +256,7 @@ impl Shared {
         Self {
             epoch: std::time::Instant::now(),
             limits: listeners.iter().map(|listener| Limits::new(listener)).collect(),
-            listeners,
+            told: Told::new(listeners),
             fleet: Mutex::new(Fleet::new(site.server.host_down)),
             site,
             rig,
@@ -314,6 +320,33 @@ impl Shared {
 
     fn fleet(&self) -> MutexGuard<'_, Fleet> {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what a probe says of a host.
+    pub(crate) fn probed(&self, place: (&Destination, &Host, Protocol), works: bool) {
+        let change = self.fleet().probed(place, works);
+        if let Some(change) = change {
+            log_line::host_changed(place, change, self.format());
+        }
+    }
+
+    /// Takes what a probe found that a host can do.
+    pub(crate) fn surveyed(
+        &self,
+        destination: &Destination,
+        host: &Arc<str>,
+        protocol: Protocol,
+        capabilities: Vec<String>,
+    ) {
+        let default = self.site.default_destination();
+        if destination.name == default.name {
+            self.told.learn(default, host, protocol, capabilities);
+        }
+    }
+
+    /// The listener of that place, with what its clients are told now.
+    pub(crate) fn listener(&self, index: usize) -> Arc<Listener> {
+        self.told.listener(index)
     }
 
     /// The capabilities that a host announced last.

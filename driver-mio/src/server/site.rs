@@ -9,11 +9,15 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gatepost_core::config::{
     self, Config, Destination, Listener, MappingSource, Normalize, Protocol, TlsMode, TlsVersion,
 };
 use gatepost_core::route::table::FileMap;
+use gatepost_core::sasl::Login;
+use gatepost_core::secret::Secret;
+use zeroize::Zeroizing;
 
 use crate::tls::{
     Certificate, CertificateSource, ClientConfig, ClientPolicy, MinVersion, ServerConfig,
@@ -26,6 +30,9 @@ pub struct Site {
     /// How to do TLS with a destination.
     backends: HashMap<(String, Protocol), Arc<ClientConfig>>,
     routes: Routes,
+    /// The accounts of probes, by destination.
+    probe_logins: HashMap<String, Arc<Login>>,
+    backend_timeout: Duration,
     pub(crate) server: config::Server,
 }
 
@@ -66,6 +73,7 @@ impl Site {
         let listeners = load_listeners(config, &certificates, &mut faults);
         let backends = load_backends(config, &mut faults);
         let maps = load_maps(config, &mut faults);
+        let probe_logins = load_probe_logins(config, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -74,7 +82,35 @@ impl Site {
             destinations: config.destinations.clone(),
             default: Arc::clone(&config.routing.default_destination),
         };
-        Ok(Self { listeners, backends, routes, server: config.server.clone() })
+        let backend_timeout = config.listeners.iter().map(|listener| listener.backend_timeout);
+        Ok(Self {
+            listeners,
+            backends,
+            routes,
+            probe_logins,
+            backend_timeout: backend_timeout.max().unwrap_or_default(),
+            server: config.server.clone(),
+        })
+    }
+
+    pub(crate) fn destinations(&self) -> &[Arc<Destination>] {
+        &self.routes.destinations
+    }
+
+    /// Where accounts go that no table knows.
+    pub(crate) fn default_destination(&self) -> &Arc<Destination> {
+        &self.routes.default
+    }
+
+    /// Whom probes of a destination log in.
+    pub(crate) fn probe_login(&self, destination: &str) -> Option<Arc<Login>> {
+        self.probe_logins.get(destination).cloned()
+    }
+
+    /// What probes call themselves, and how long each may take.
+    pub(crate) fn probe_terms(&self) -> (&str, Duration) {
+        let hostname = self.listeners.first().map_or("", |it| it.listener.hostname.as_str());
+        (hostname, self.backend_timeout)
     }
 
     /// Accounts in the map.
@@ -240,6 +276,34 @@ fn load_backend(
         server_name(destination.tls_name(host)).map_err(|error| error.to_string())?;
     }
     client_config(&policy).map_err(|error| error.to_string())
+}
+
+fn load_probe_logins(config: &Config, faults: &mut Vec<SiteFault>) -> HashMap<String, Arc<Login>> {
+    let mut loaded = HashMap::new();
+    for destination in &config.destinations {
+        let account = destination.probing.as_ref().and_then(|probing| probing.account.as_ref());
+        let Some(account) = account else { continue };
+        let path = &account.password_file;
+        let mut fault = |what: String| {
+            let place = format!("destination.{}.probe_password_file", destination.name);
+            faults.push(SiteFault { place, what: format!("{path}: {what}") });
+        };
+        match std::fs::read(path).map(Zeroizing::new) {
+            Err(error) => fault(format!("cannot be read: {error}")),
+            Ok(text) => {
+                let line = text.split(|octet| matches!(octet, b'\r' | b'\n')).next();
+                let password = line.unwrap_or_default();
+                if password.is_empty() {
+                    fault("its first line holds no password".to_owned());
+                    continue;
+                }
+                let user = account.user.clone().into_bytes();
+                let login = Login::with_password(user, Secret::from(password));
+                loaded.insert(destination.name.clone(), Arc::new(login));
+            }
+        }
+    }
+    loaded
 }
 
 fn load_maps(config: &Config, faults: &mut Vec<SiteFault>) -> Vec<(Normalize, FileMap)> {

@@ -124,7 +124,7 @@ fn ends(wire: &mut Wire) -> io::Result<(SocketAddr, SocketAddr)> {
 }
 
 /// The source address whose turn it is, of the family that reaches the address.
-fn source(
+pub(crate) fn source(
     destination: &Destination,
     address: SocketAddr,
     turn: usize,
@@ -143,7 +143,7 @@ fn source(
     }
 }
 
-fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+pub(crate) fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     tune(SockRef::from(&socket))?;
@@ -156,7 +156,7 @@ fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream>
     }
 }
 
-fn connect_fault(error: &io::Error) -> ConnectFault {
+pub(crate) fn connect_fault(error: &io::Error) -> ConnectFault {
     match Errno::from_io_error(error) {
         Some(Errno::CONNREFUSED) => ConnectFault::Refused,
         Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN) => {

@@ -71,27 +71,36 @@ pub(crate) fn begin(
 
 /// The answer to a handshake that came to its good end.
 pub(crate) fn tls_up(up: &TlsUp, side: Side, body: &mut Body) -> Answer {
-    let version = match up.version {
-        TlsVersion::Tls12 => "TLSv1.2",
-        TlsVersion::Tls13 => "TLSv1.3",
-    };
-    let agreed = Some((version, up.suite));
+    let facts = facts_of(up);
+    let agreed = Some((facts.version, facts.cipher));
     match side {
         Side::Client => body.record.client_tls = agreed,
         Side::Backend => body.record.backend_tls = agreed,
     }
-    Answer::TlsUp(TlsFacts {
-        version,
-        cipher: up.suite,
-        server_name: up.sni.clone(),
-        resumed: up.resumed,
-    })
+    Answer::TlsUp(facts)
+}
+
+/// What the core is told of a handshake.
+pub(crate) fn facts_of(up: &TlsUp) -> TlsFacts {
+    let version = match up.version {
+        TlsVersion::Tls12 => "TLSv1.2",
+        TlsVersion::Tls13 => "TLSv1.3",
+    };
+    let server_name = up.sni.clone();
+    TlsFacts { version, cipher: up.suite, server_name, resumed: up.resumed }
 }
 
 /// The answer to a handshake that failed; what its class does not say is kept for the log.
 pub(crate) fn tls_failed(fault: &TlsFault, side: Side, body: &mut Body) -> Answer {
+    let (class, detail) = class_of(fault);
+    body.record.detail = detail.map(|detail| format!("{side}/{detail}").into_boxed_str());
+    Answer::TlsFailed(class)
+}
+
+/// The class of a failed handshake, and what it does not say.
+pub(crate) fn class_of(fault: &TlsFault) -> (gatepost_core::TlsFault, Option<String>) {
     use gatepost_core::TlsFault as Class;
-    let (class, detail) = match fault {
+    match fault {
         TlsFault::Certificate(certificate) => (Class::Certificate, Some(certificate.to_string())),
         TlsFault::Alpn => (Class::NoCommonGround, Some("alpn".to_owned())),
         TlsFault::Incompatible(detail) => (Class::NoCommonGround, Some(detail.clone())),
@@ -99,9 +108,7 @@ pub(crate) fn tls_failed(fault: &TlsFault, side: Side, body: &mut Body) -> Answe
         TlsFault::Alert(alert) => (Class::Alert, Some(alert.clone())),
         TlsFault::PeerClosed => (Class::Closed, None),
         TlsFault::Io(kind) => (Class::Closed, Some(kind.to_string())),
-    };
-    body.record.detail = detail.map(|detail| format!("{side}/{detail}").into_boxed_str());
-    Answer::TlsFailed(class)
+    }
 }
 
 /// Takes what the session noted.

@@ -189,6 +189,18 @@ fn referrals_need_verified_tls() {
 }
 
 #[test]
+fn capabilities_may_be_what_all_backends_can_do() {
+    let probed = changed(9, "host = \"a.test\"\nprobe_interval = \"5s\"");
+    let auto = config(&format!("{probed}\n[capabilities.imap]\nadvertise = \"auto\"\n"));
+    assert!(auto.listeners[0].advertise_auto);
+    assert_eq!(auto.listeners[0].advertise, ["IMAP4rev1", "SASL-IR", "ID"]);
+    assert!(!config(&probed).listeners[0].advertise_auto);
+    // Where nobody listens, nothing needs to be learned.
+    let sieve = config(&extended("[capabilities.managesieve]\nsieve = \"auto\"\n"));
+    assert!(!sieve.listeners[0].advertise_auto);
+}
+
+#[test]
 fn hosts_are_out_of_service_by_the_servers_rules() {
     let rules = |more: &str| config(&extended(more)).server.host_down;
     assert_eq!(rules(""), Rules::default());
