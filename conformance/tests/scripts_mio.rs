@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use gatepost_conformance::script::{self, Order, Place, Plan, Served};
 use gatepost_core::config::{
-    Certificate, Config, LogFormat, LogLevel, Mapping, MappingSource, Routing, Server as Settings,
-    TlsProtocols, TlsVersion,
+    Certificate, Config, LogFormat, LogLevel, Mapping, MappingSource, OnError, Routing,
+    Server as Settings, TlsProtocols, TlsVersion,
 };
 use gatepost_mio::{Rig, Server, Site};
 
@@ -98,6 +98,10 @@ fn configuration(plan: &Plan) -> Config {
         listeners: vec![Arc::new(listener)],
         destinations: plan.destinations.clone(),
         routing: Routing { default_destination },
-        mapping: Mapping { source: MappingSource::None },
+        mapping: Mapping {
+            steps: Vec::new(),
+            source: MappingSource::None,
+            on_error: OnError::Unavailable,
+        },
     }
 }

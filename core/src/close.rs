@@ -80,6 +80,10 @@ pub enum Reason {
     LimitExceeded,
     /// No backend could be had for a client that is carried without a login.
     Backend(AttemptFault),
+    /// A route store or a step of the configuration ended it with its refusal.
+    Denied,
+    /// The client was told where else to go, in a way that ends the session.
+    Referred,
     /// The client speaks HTTP.
     Http,
     /// An operator ended this session.
@@ -102,6 +106,8 @@ impl fmt::Display for Reason {
             Self::TooManyAttempts => "too-many-attempts",
             Self::TooManyBadCommands => "too-many-bad-commands",
             Self::LimitExceeded => "limit-exceeded",
+            Self::Denied => "denied",
+            Self::Referred => "referred",
             Self::Http => "http",
             Self::Kicked => "kicked",
             Self::Drain => "drain",
@@ -121,6 +127,8 @@ pub enum State {
     Preauth,
     /// Waiting for a route.
     Lookup,
+    /// Waiting until the client may hear of its refusal.
+    Hold,
     /// Connecting to the backend.
     Connect,
     /// TLS handshake with the backend before the protocol's first byte.
@@ -144,6 +152,7 @@ impl fmt::Display for State {
             Self::ClientTls => f.write_str("tls-client"),
             Self::Preauth => f.write_str("preauth"),
             Self::Lookup => f.write_str("lookup"),
+            Self::Hold => f.write_str("hold"),
             Self::Connect => f.write_str("connect"),
             Self::BackendTls => f.write_str("tls"),
             Self::Imap(state) => state.fmt(f),
@@ -164,6 +173,10 @@ pub enum Refusal {
     Configuration,
     /// The backend does not accept the credentials.
     Credentials,
+    /// A route store or a step of the configuration does not let this account in.
+    Denied,
+    /// The client is told where else to go.
+    Referred,
     /// The credentials would travel unencrypted.
     TlsNeeded,
     /// The backend does not offer the mechanism that the client chose.
@@ -201,6 +214,8 @@ impl Refusal {
             Self::BadCharacters => Toll::BadCommand,
             Self::Unavailable
             | Self::Configuration
+            | Self::Denied
+            | Self::Referred
             | Self::TlsNeeded
             | Self::Mechanism
             | Self::TooManyConnections

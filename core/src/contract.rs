@@ -195,6 +195,12 @@ pub struct Seed(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(pub(crate) u64);
 
+impl From<Seed> for SessionId {
+    fn from(seed: Seed) -> Self {
+        Self(seed.0)
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
@@ -271,7 +277,8 @@ pub enum Routing {
 pub struct Route {
     /// The backend.
     pub destination: Arc<Destination>,
-    /// What to log in with there, in place of what the client gave.
+    /// What to log in with there, in place of what the client gave: a name and a password.
+    /// Anything else is refused as a fault of the configuration.
     pub login: Option<Arc<Login>>,
     /// What the account's owner is to read when the login has succeeded, where the protocol can
     /// say it.

@@ -16,6 +16,7 @@ use crate::config::{Listener, Protocol};
 use crate::handshake::Settings;
 use crate::sasl::Login;
 use crate::secret::Secret;
+use crate::verdict::{Denial, Referral};
 use crate::{imap, managesieve, pop3, submission};
 
 /// The client's side of a login.
@@ -154,10 +155,38 @@ impl Frontend {
         }
     }
 
-    /// The login succeeded: the last words before the hand-off.
-    pub(crate) fn accept(&self, welcome: &Welcome, out: &mut Vec<u8>) {
+    /// Somebody decided against the login; the client may try again unless this gives a reason to
+    /// end.
+    pub(crate) fn deny(&mut self, denial: &Denial, out: &mut Vec<u8>) -> Option<Reason> {
+        match self {
+            Self::Imap(frontend) => frontend.deny(denial, out),
+            Self::Pop3(frontend) => frontend.deny(denial, out),
+            Self::ManageSieve(frontend) => frontend.deny(denial, out),
+            Self::Submission(frontend) => frontend.deny(denial, out),
+        }
+    }
+
+    /// The client is to go elsewhere. `named`: it is to be somebody else there than here.
+    pub(crate) fn refer(
+        &mut self,
+        referral: &Referral,
+        named: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<Reason> {
+        match self {
+            Self::Imap(frontend) => frontend.refer(referral, out),
+            Self::Pop3(frontend) => frontend.refer(referral, out),
+            Self::ManageSieve(frontend) => return Some(frontend.refer(referral, named, out)),
+            Self::Submission(frontend) => frontend.refer(referral, out),
+        }
+        None
+    }
+
+    /// The login succeeded: the last words before the hand-off. `alert`: what the account's owner
+    /// is to read, where the protocol can say it.
+    pub(crate) fn accept(&self, welcome: &Welcome, alert: Option<&str>, out: &mut Vec<u8>) {
         match (self, welcome) {
-            (Self::Imap(frontend), Welcome::Imap(welcome)) => frontend.accept(welcome, out),
+            (Self::Imap(frontend), Welcome::Imap(welcome)) => frontend.accept(welcome, alert, out),
             (Self::Pop3(frontend), Welcome::Pop3(welcome)) => frontend.accept(welcome, out),
             (Self::ManageSieve(frontend), Welcome::ManageSieve(welcome)) => {
                 frontend.accept(welcome, out);

@@ -64,6 +64,14 @@ impl Mechanism {
             .find(|mechanism| name.eq_ignore_ascii_case(mechanism.name().as_bytes()))
     }
 
+    /// Whether the backend proves itself in the exchange as well.
+    pub const fn proves_both(self) -> bool {
+        match self {
+            Self::Plain | Self::Login | Self::OAuthBearer | Self::XOAuth2 => false,
+            Self::ScramSha256 | Self::ScramSha1 => true,
+        }
+    }
+
     /// Whether whoever reads the exchange can log in with what it saw.
     pub const fn is_cleartext(self) -> bool {
         match self {
@@ -297,6 +305,11 @@ fn split_gs2(message: &[u8]) -> Result<(&[u8], &[u8]), SaslFault> {
 /// RFC 5802 §5.1: `n=` of the first message, with `=2C` and `=3D` decoded.
 fn scram_user(message: &[u8]) -> Result<Vec<u8>, SaslFault> {
     let (_, bare) = split_gs2(message)?;
+    // "y" tells the backend that no mechanism with channel binding was on offer. None was here, but
+    // one may be there, and then the backend has to take it for an attack.
+    if message.starts_with(b"y") {
+        return Err(SaslFault::Message);
+    }
     let end = memchr(b',', bare).ok_or(SaslFault::Message)?;
     bare[..end].strip_prefix(b"n=").ok_or(SaslFault::Message).and_then(decode_saslname)
 }
@@ -331,7 +344,8 @@ fn xoauth2_user(message: &[u8]) -> Result<Option<Vec<u8>>, SaslFault> {
             return Err(SaslFault::Message);
         }
     }
-    Ok(user)
+    // Who leaves it empty names nobody, and lets the token speak.
+    Ok(user.filter(|name| !name.is_empty()))
 }
 
 #[cfg(test)]

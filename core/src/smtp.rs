@@ -27,6 +27,8 @@ const fn words(refusal: Refusal) -> (&'static str, &'static str) {
         Refusal::Configuration => ("4.3.5", "Service is temporarily unavailable"),
         // What concerns a login cannot be said to somebody who does not log in.
         Refusal::Unavailable
+        | Refusal::Denied
+        | Refusal::Referred
         | Refusal::Credentials
         | Refusal::TlsNeeded
         | Refusal::Mechanism

@@ -73,6 +73,8 @@ pub enum Expiry {
     Goodbye(Option<Refusal>),
     /// The login is refused with this; the client may try again.
     Refuse(Refusal),
+    /// What was held back is said.
+    Release,
     /// The attempt counts as failed and may be repeated.
     FailAttempt,
     /// The next attempt begins.
@@ -102,7 +104,8 @@ impl Timer {
         match self {
             Self::ProxyHeader | Self::TlsClient | Self::Idle => Expiry::Goodbye(None),
             Self::Preauth => Expiry::Goodbye(Some(Refusal::TimedOut)),
-            Self::Hold | Self::Lookup => Expiry::Refuse(Refusal::Unavailable),
+            Self::Hold => Expiry::Release,
+            Self::Lookup => Expiry::Refuse(Refusal::Unavailable),
             Self::Backend => Expiry::FailAttempt,
             Self::Retry => Expiry::Repeat,
             Self::Working => Expiry::SignOfLife,

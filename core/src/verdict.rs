@@ -7,10 +7,12 @@
 //! Not here: refusals of the proxy's own and of backends, see `close.rs`. Read next: `contract.rs`,
 //! for the answer of which these are a part.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::time::Duration;
+
+use crate::close::Refusal;
 
 /// Octets of a text that a client is told; what lies beyond is cut off.
 pub const TEXT_MAX: usize = 400;
@@ -49,11 +51,76 @@ pub struct Denial {
     pub last: bool,
 }
 
+/// What a client reads when it is referred.
+pub(crate) const REFERRED: &str = "Account is on another server";
+
+/// What a client reads when a denial ends its session.
+pub(crate) const LAST_WORDS: &str = "No more attempts in this connection";
+
+impl Referral {
+    /// Whether the host is a name or an address, so that it cannot leave its place in a URL.
+    pub(crate) fn is_sound(&self) -> bool {
+        let fits = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b':');
+        !self.host.is_empty() && self.host.bytes().all(fits)
+    }
+
+    /// The user as it stands in a URL: what RFC 3986 does not leave unreserved is encoded.
+    pub(crate) fn user_in_url(&self) -> String {
+        let mut text = String::new();
+        for &octet in &self.user {
+            if octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b'~') {
+                text.push(char::from(octet));
+            } else {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "%{octet:02X}");
+            }
+        }
+        text
+    }
+
+    /// Host and port as they stand in a URL (RFC 3986 §3.2.2 has addresses of IPv6 in brackets).
+    pub(crate) fn place(&self) -> String {
+        let mut place = match self.host.contains(':') {
+            true => ["[", &self.host, "]"].concat(),
+            false => self.host.clone(),
+        };
+        if let Some(port) = self.port {
+            place.push(':');
+            place.push_str(&port.to_string());
+        }
+        place
+    }
+}
+
 impl Denial {
     /// A refusal that says nothing of the credentials.
     pub fn with_text(text: impl Into<Vec<u8>>) -> Self {
         Self { text: text.into(), smtp_code: None, judged: false, hold: None, last: false }
     }
+
+    /// Its class.
+    pub(crate) const fn refusal(&self) -> Refusal {
+        if self.judged { Refusal::Credentials } else { Refusal::Denied }
+    }
+
+    /// What the client reads, fit to stand in a line; nothing, if there is no text.
+    pub(crate) fn words(&self) -> Option<String> {
+        one_line(&String::from_utf8_lossy(&self.text))
+    }
+}
+
+/// A text that is fit to stand in a line: without control characters and spaces around, and no
+/// longer than [`TEXT_MAX`]. Nothing, if nothing is left.
+pub(crate) fn one_line(text: &str) -> Option<String> {
+    let mut line = String::new();
+    for letter in text.trim().chars().filter(|letter| !letter.is_control()) {
+        if line.len() + letter.len_utf8() > TEXT_MAX {
+            break;
+        }
+        line.push(letter);
+    }
+    let line = line.trim();
+    (!line.is_empty()).then(|| line.to_string())
 }
 
 /// A reply code of SMTP that refuses, perhaps with an enhanced code: `535 5.7.8`.
@@ -86,6 +153,11 @@ impl SmtpCode {
         }
         Some(Self(text.into()))
     }
+
+    /// As it stands in a reply.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for SmtpCode {
@@ -97,6 +169,29 @@ impl fmt::Display for SmtpCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_referral_stays_in_its_place() {
+        let referral =
+            |user: &str, host: &str, port| Referral { user: user.into(), host: host.into(), port };
+        let plain = referral("a b;c@x/\u{e4}", "two.example", None);
+        assert_eq!(plain.user_in_url(), "a%20b%3Bc%40x%2F%C3%A4");
+        assert_eq!(plain.place(), "two.example");
+        assert_eq!(referral("a", "2001:db8::1", Some(143)).place(), "[2001:db8::1]:143");
+        assert!(plain.is_sound());
+        for host in ["", "a/b", "a]", "a\r\nb", "a b", "a@b", "a\""] {
+            assert!(!referral("a", host, None).is_sound(), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_one_line_within_its_limit() {
+        assert_eq!(one_line(" a\r\nb\u{85}\u{7} ").as_deref(), Some("ab"));
+        assert_eq!(one_line(" \t\r\n"), None);
+        let long = "x".repeat(TEXT_MAX - 1);
+        assert_eq!(one_line(&[&long, "y"].concat()).map(|text| text.len()), Some(TEXT_MAX));
+        assert_eq!(one_line(&[&long, "\u{e4}"].concat()), Some(long));
+    }
 
     #[test]
     fn a_reply_code_refuses_and_agrees_with_its_enhanced_code() {

@@ -10,9 +10,11 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod explain;
 mod leg;
 mod listen;
 mod log_line;
+mod map_file;
 mod pipe;
 mod probes;
 mod relay;
@@ -22,7 +24,9 @@ mod timer;
 mod tls;
 mod worker;
 
+pub use explain::{NoListener, Question, explain};
 pub use log_line::json_line;
+pub use map_file::{MapChangeFault, change_map};
 pub use rig::{Lookup, Resolve, Rig};
 pub use server::site::{Site, SiteFault};
 pub use server::{Held, Remote, Server, StartFault};

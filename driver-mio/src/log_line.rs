@@ -196,6 +196,8 @@ const fn refusal_name(refusal: Refusal) -> &'static str {
         Refusal::Unavailable => "unavailable",
         Refusal::Configuration => "configuration",
         Refusal::Credentials => "credentials",
+        Refusal::Denied => "denied",
+        Refusal::Referred => "referred",
         Refusal::TlsNeeded => "tls-needed",
         Refusal::Mechanism => "mechanism",
         Refusal::TooManyConnections => "too-many-connections",

@@ -5,13 +5,14 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
 use clap::{Parser, Subcommand};
-use gatepost_core::config::{self, Config, Host, LogFormat, LogLevel, Standing};
-use gatepost_mio::{Rig, Server, Site};
+use gatepost_core::config::{self, Config, Host, LogFormat, LogLevel, Protocol, Standing};
+use gatepost_mio::{NoListener, Question, Rig, Server, Site, explain};
 use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -38,12 +39,28 @@ enum Command {
         #[arg(env = "GATEPOST_CONFIG")]
         config: PathBuf,
     },
+    /// Say where an account goes, and why.
+    Explain {
+        /// The configuration, TOML.
+        config: PathBuf,
+        /// The user name, as a client would give it.
+        user: String,
+        /// What the client speaks: imap, pop3, managesieve or submission.
+        #[arg(long)]
+        protocol: Option<String>,
+        /// The address that the client comes from.
+        #[arg(long)]
+        client: Option<IpAddr>,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
+        Command::Explain { config, user, protocol, client } => {
+            tell_way(&config, user, protocol.as_deref(), client)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -141,6 +158,25 @@ fn described(host: &Host) -> String {
         text.push_str(host.standing.name());
     }
     text
+}
+
+fn tell_way(
+    path: &Path,
+    user: String,
+    protocol: Option<&str>,
+    client: Option<IpAddr>,
+) -> Result<(), Vec<String>> {
+    let missing = || vec![format!("no listener serves {}", protocol.unwrap_or("logins"))];
+    let protocol = protocol.map(|name| Protocol::named(name).ok_or_else(missing)).transpose()?;
+    let (config, site) = load(path)?;
+    let question = Question { user, protocol, client };
+    let lines = explain(&config, &site, &question).map_err(|NoListener| missing())?;
+    let mut out = io::stdout().lock();
+    for line in lines {
+        // Whoever reads this has gone, perhaps.
+        let _ = writeln!(out, "{line}");
+    }
+    Ok(())
 }
 
 /// Reads the configuration and everything it names. Warnings go to stderr at once.

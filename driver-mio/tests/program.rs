@@ -150,7 +150,7 @@ fn a_line_of_the_map_that_cannot_be_used_is_a_fault() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     let line = text.lines().position(|line| line.starts_with("file.path")).unwrap() + 1;
     assert!(said.starts_with(&format!("{}:{line}: ", config.display())), "{said}");
-    assert!(said.contains("accounts.map: line 2: unknown destination \"mian\""), "{said}");
+    assert!(said.contains("accounts.map:2: unknown destination \"mian\""), "{said}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ mod tls;
 pub use connect::{Connected, Connector, TcpConnector};
 pub use gatepost::{Builder, Gatepost, Unbuildable};
 pub use observe::{Ended, Id, Observer, SessionFacts};
-pub use route::{FileRouter, Request, Router, to};
+pub use route::{FileRouter, PlanFault, PlanRouter, Request, Router, to};
 pub use session::{Accepted, Serving};
 pub use settings::{Unfit, destination, listener};
 pub use tls::{BackendTls, facts_of};
@@ -98,6 +98,6 @@ pub use gatepost_core::health::{Change, Rules};
 pub use gatepost_core::route::table::FileMap;
 pub use gatepost_core::sasl::Mechanism;
 pub use gatepost_core::{
-    AttemptFault, By, Close, ConnectFault, Peer, Query, Reason, Refusal, Route, Routing, Seed,
-    State, Target, TlsFacts, TlsFault,
+    AttemptFault, By, Close, ConnectFault, Denial, Peer, Query, Reason, Referral, Refusal, Route,
+    Routing, Seed, SmtpCode, State, Target, TlsFacts, TlsFault,
 };

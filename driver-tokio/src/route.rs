@@ -8,8 +8,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use gatepost_core::config::{Destination, Listener};
-use gatepost_core::route::table::FileMap;
+use gatepost_core::config::{Config, Destination, Listener, MappingSource, Normalize};
+use gatepost_core::route::plan::{Plan, Progress, UnfitStep};
+use gatepost_core::route::table::{FileMap, MapFault};
 use gatepost_core::{Peer, Query, Route, Routing, TlsFacts};
 
 /// Says where an account lives.
@@ -134,7 +135,7 @@ impl FileRouter {
 
     fn find(&self, account: Option<&[u8]>) -> Routing {
         let found = account.and_then(|account| self.map.find(account));
-        let found = found.and_then(|position| self.destinations.get(position));
+        let found = found.and_then(|hit| self.destinations.get(hit.destination));
         found.or(self.default.as_ref()).map_or(Routing::Unavailable, to)
     }
 }
@@ -142,6 +143,88 @@ impl FileRouter {
 impl Router for FileRouter {
     async fn route(&self, request: Request) -> Routing {
         self.find(request.query.identifier.as_deref())
+    }
+}
+
+/// Routes as a configuration says: by its steps, its file map and its default destination.
+///
+/// ```
+/// use gatepost_tokio::{PlanRouter, config};
+///
+/// # fn build() -> Result<(), Box<dyn std::error::Error>> {
+/// # const TEXT: &str = include_str!("../../config-examples/migration-by-steps.toml");
+/// # const MAP: &[u8] = include_bytes!("../../config-examples/migration-by-steps.map");
+/// let (config, _) = config::parse(TEXT).map_err(|faults| faults[0].to_string())?;
+/// let router = PlanRouter::new(&config, MAP)?;
+/// # let _ = router;
+/// # Ok(())
+/// # }
+/// # build().unwrap();
+/// ```
+#[derive(Debug)]
+pub struct PlanRouter {
+    /// One for each form of names that a listener uses.
+    plans: Vec<(Normalize, Plan)>,
+}
+
+/// Why a configuration makes no router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlanFault {
+    /// The step of that line can be nobody's name.
+    Step(usize),
+    /// A line of the map cannot be used.
+    Map(MapFault),
+}
+
+impl fmt::Display for PlanFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step(line) => write!(f, "the step of line {line} can be nobody's name"),
+            Self::Map(fault) => write!(f, "map, {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for PlanFault {}
+
+impl PlanRouter {
+    /// A router for the clients of a configuration's listeners. `map`: what its map file holds,
+    /// where it names one.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that cannot be used.
+    pub fn new(config: &Config, map: &[u8]) -> Result<Self, PlanFault> {
+        let names: Vec<&str> = config.destinations.iter().map(|it| it.name.as_str()).collect();
+        let mut plans: Vec<(Normalize, Plan)> = Vec::new();
+        for form in config.listeners.iter().map(|listener| listener.normalize) {
+            if plans.iter().any(|(known, _)| *known == form) {
+                continue;
+            }
+            let plan = Plan::new(config, form);
+            let mut plan = plan.map_err(|UnfitStep { line }| PlanFault::Step(line))?;
+            if let MappingSource::File { .. } = config.mapping.source {
+                let map = FileMap::parse(map, &names, form).map_err(PlanFault::Map)?;
+                plan.set_map(Arc::new(map));
+            }
+            plans.push((form, plan));
+        }
+        Ok(Self { plans })
+    }
+}
+
+impl Router for PlanRouter {
+    async fn route(&self, request: Request) -> Routing {
+        let form = request.listener.normalize;
+        let plan = self.plans.iter().find(|(known, _)| *known == form);
+        let progress =
+            plan.map(|(_, plan)| plan.route(&request.query, &request.listener, &mut |_| {}));
+        match progress {
+            Some(Progress::Decided(routing)) => routing,
+            // A listener of another configuration, or a store that nobody here could ask.
+            Some(Progress::Ask(_)) | None => Routing::Unavailable,
+        }
     }
 }
 
@@ -169,7 +252,10 @@ impl fmt::Debug for dyn AnyRouter {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use gatepost_core::config::{Normalize, Protocol, TlsMode};
+    use gatepost_core::Seed;
+    use gatepost_core::config::{Protocol, TlsMode};
+    use gatepost_core::sasl::Login;
+    use gatepost_core::secret::Secret;
 
     use super::*;
     use crate::settings::destination;
@@ -195,5 +281,37 @@ mod tests {
         let router = router.default_to("one");
         assert_eq!(name(router.find(Some(b"b"))).as_deref(), Some("one"));
         assert_eq!(name(router.find(None)).as_deref(), Some("one"));
+    }
+
+    #[test]
+    fn a_configuration_routes_by_its_steps_and_its_map() {
+        let text = include_str!("../../config-examples/migration-by-steps.toml");
+        let (config, _) = gatepost_core::config::parse(text).unwrap();
+        let router = PlanRouter::new(&config, b"Alice@example.com new\n").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let home = |user: &str| {
+            let login = Login::with_password(user.into(), Secret::from(&b"secret"[..]));
+            let listener = Arc::clone(&config.listeners[0]);
+            let named = gatepost_core::route::identify(&login, &listener).unwrap();
+            let address = ([192, 0, 2, 7], 50123).into();
+            let query = Query {
+                identifier: named.map(|named| named.identifier),
+                login: Arc::new(login),
+                protocol: listener.protocol,
+                client: address,
+                local: address,
+                tls: None,
+                session: Seed(1).into(),
+                attempt: 1,
+            };
+            let peer = Peer { client: address, local: address };
+            name(runtime.block_on(router.route(Request { query, peer, tls: None, listener })))
+        };
+        assert_eq!(home("alice@EXAMPLE.com").as_deref(), Some("new"));
+        assert_eq!(home("eve@sales.example.com").as_deref(), Some("new"));
+        assert_eq!(home("director@sales.example.com").as_deref(), Some("old"));
+        assert_eq!(home("eve@sold.example.com"), None);
+        let fault = PlanRouter::new(&config, b"a new\nb nwe\n").unwrap_err();
+        assert_eq!(fault.to_string(), "map, line 2: unknown destination \"nwe\"");
     }
 }

@@ -246,7 +246,12 @@ impl<'a> Run<'a> {
                 self.leg_dropped = false;
             }
             Reply::ConnectFailed(_) => self.backend = Backend::None,
-            Reply::TlsUp(..) | Reply::TlsFailed(..) | Reply::Found(_) | Reply::Unavailable => {}
+            Reply::TlsUp(..)
+            | Reply::TlsFailed(..)
+            | Reply::Found(_)
+            | Reply::Referred(_)
+            | Reply::Denied(_)
+            | Reply::Unavailable => {}
         }
         self.facts(Event::Answer(ticket, answer))
     }

@@ -56,6 +56,7 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
         master_user_separators: keys
             .take("separators", |text| Ok(text.chars().collect()))?
             .unwrap_or_else(|| vec!['%']),
+        username_claim: keys.take("claim", text_of)?.unwrap_or("email".into()),
         lookup_timeout: keys.take("lookup_timeout", span)?.unwrap_or(Duration::from_secs(5)),
         backend_timeout: keys.take("backend_timeout", span)?.unwrap_or(Duration::from_secs(10)),
         connect_retries: keys.take("retries", number)?.unwrap_or(1),
@@ -256,7 +257,7 @@ fn interval(text: &str) -> Result<Option<Duration>, String> {
     if text == "never" { Ok(None) } else { span(text).map(Some) }
 }
 
-fn yes_or_no(text: &str) -> Result<bool, String> {
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" => Ok(true),
         "no" => Ok(false),
@@ -294,11 +295,17 @@ fn forwarding(text: &str) -> Result<Forwarding, String> {
 }
 
 fn normalize(text: &str) -> Result<Normalize, String> {
-    match text {
-        "none" => Ok(Normalize::None),
-        "lowercase" => Ok(Normalize::Lowercase),
-        _ => Err(format!("{text:?} is not none or lowercase")),
-    }
+    const ALL: [Normalize; 7] = [
+        Normalize::None,
+        Normalize::Lowercase,
+        Normalize::Auto,
+        Normalize::PrecisCasefoldEmail,
+        Normalize::PrecisCasefold,
+        Normalize::PrecisEmail,
+        Normalize::Precis,
+    ];
+    let mut all = ALL.into_iter();
+    all.find(|form| form.name() == text).ok_or_else(|| format!("{text:?} is no form of names"))
 }
 
 #[cfg(test)]

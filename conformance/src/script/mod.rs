@@ -9,6 +9,7 @@
 //! Read next: `parse` (lines), `header` (configuration), `core_run` (the reference driver),
 //! `suite` (all scripts, all cuts), `wire` (the same over sockets).
 
+mod answer;
 mod bless;
 mod compare;
 mod core_run;

@@ -12,6 +12,7 @@ use gatepost_core::config::{Listener, Protocol};
 use gatepost_core::health::Rules;
 use gatepost_core::{ConnectFault, Leg, LegFault, Peer, Refusal, TlsFacts, TlsFault};
 
+use super::answer;
 use super::header::{Keys, listener, parsed, route, rules, span, text_of};
 use super::text::{expand, words};
 use super::timeline::{
@@ -196,8 +197,9 @@ fn reply(text: &str) -> Result<Reply, String> {
     Ok(match all.as_slice() {
         ["tls", side, "up", ..] => Reply::TlsUp(leg(side)?, tls_facts(&words[3..])?),
         ["tls", side, "failed", fault] => Reply::TlsFailed(leg(side)?, tls_fault(fault)?),
-        ["found"] => Reply::Found(None),
-        ["found", user] => Reply::Found(Some(expand(user)?.octets)),
+        ["found", ..] => Reply::Found(answer::found(&words[1..])?),
+        ["referred", ..] => Reply::Referred(answer::referral(&words[1..])?),
+        ["denied", ..] => Reply::Denied(answer::denial(&words[1..])?),
         ["lookup", "unavailable"] => Reply::Unavailable,
         ["connected", ..] => {
             let mut keys = Keys::read(&words[1..])?;
@@ -357,6 +359,9 @@ mod tests {
             "tls backend failed no-common-ground",
             "found",
             "found alice",
+            "found alice login=a:b alert=\"read this\" at=192.0.2.1:143",
+            "referred user=bob host=two.test port=1143",
+            "denied text=\"no more\" code=\"535 5.7.8\" judged=yes hold=5s last=yes",
             "lookup unavailable",
             "connected remembered=\"IMAP4rev1 SASL-IR\"",
             "connect failed timed-out",
@@ -370,7 +375,17 @@ mod tests {
         ] {
             world(text).unwrap();
         }
-        for text in ["tls client", "found a b", "client lost", "9 pass", "late", "tls up"] {
+        for text in [
+            "tls client",
+            "found a b",
+            "referred",
+            "denied code=200",
+            "found login=a",
+            "client lost",
+            "9 pass",
+            "late",
+            "tls up",
+        ] {
             assert!(world(text).is_err(), "{text}");
         }
     }

@@ -5,9 +5,7 @@
 
 use std::net::SocketAddr;
 
-use gatepost_core::{
-    Answer, BackendFacts, Leg, Refusal, Route, Routing, Ticket, TlsFacts, TlsFault,
-};
+use gatepost_core::{Answer, BackendFacts, Leg, Refusal, Ticket, TlsFacts, TlsFault};
 
 use super::timeline::{Reply, Routes};
 
@@ -88,19 +86,16 @@ fn answer_to(kind: &Kind, reply: &Reply, routes: &Routes) -> Option<Answer> {
     Some(match (kind, reply) {
         (Kind::Tls(asked), Reply::TlsUp(leg, facts)) if asked == leg => tls_up(facts),
         (Kind::Tls(asked), Reply::TlsFailed(leg, fault)) if asked == leg => tls_failed(*fault),
-        (Kind::Lookup(identifier), Reply::Found(user)) => {
-            let user = user.as_ref().or(identifier.as_ref());
-            let destination = routes.find(user.map(Vec::as_slice)).clone();
-            Answer::Routed(Routing::Found(Route::to(destination)))
+        (Kind::Lookup(identifier), reply) => {
+            Answer::Routed(reply.routing(identifier.as_deref(), routes)?)
         }
-        (Kind::Lookup(_), Reply::Unavailable) => Answer::Routed(Routing::Unavailable),
         (Kind::Connect(port), Reply::Connected { remembered }) => Answer::Connected(BackendFacts {
             address: SocketAddr::from(([203, 0, 113, 10], *port)),
             local: SocketAddr::from(([198, 51, 100, 1], 40000)),
             remembered: remembered.as_deref().map(Into::into),
         }),
         (Kind::Connect(_), Reply::ConnectFailed(fault)) => Answer::ConnectFailed(*fault),
-        (Kind::Admit | Kind::Tls(_) | Kind::Lookup(_) | Kind::Connect(_), _) => return None,
+        (Kind::Admit | Kind::Tls(_) | Kind::Connect(_), _) => return None,
     })
 }
 

@@ -12,7 +12,11 @@ use std::time::Duration;
 
 use gatepost_core::config::{Destination, Listener};
 use gatepost_core::health::Rules;
-use gatepost_core::{ConnectFault, Leg, LegFault, Peer, Refusal, TlsFacts, TlsFault};
+use gatepost_core::sasl::Login;
+use gatepost_core::{
+    ConnectFault, Denial, Leg, LegFault, Peer, Referral, Refusal, Route, Routing, TlsFacts,
+    TlsFault,
+};
 
 use super::text::printed;
 
@@ -114,13 +118,44 @@ pub(super) enum World {
 pub(super) enum Reply {
     TlsUp(Leg, TlsFacts),
     TlsFailed(Leg, TlsFault),
-    /// Of that user, or of whoever was asked for.
-    Found(Option<Vec<u8>>),
+    Found(Found),
+    Referred(Referral),
+    Denied(Denial),
     Unavailable,
-    Connected {
-        remembered: Option<Vec<u8>>,
-    },
+    Connected { remembered: Option<Vec<u8>> },
     ConnectFailed(ConnectFault),
+}
+
+/// A route.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    /// That user's; none: of whoever was asked for.
+    pub(super) user: Option<Vec<u8>>,
+    /// What to log in with there.
+    pub(super) login: Option<Arc<Login>>,
+    pub(super) alert: Option<String>,
+    pub(super) at: Option<SocketAddr>,
+}
+
+impl Reply {
+    /// The answer to a lookup, if this is one.
+    pub(super) fn routing(&self, identifier: Option<&[u8]>, routes: &Routes) -> Option<Routing> {
+        Some(match self {
+            Self::Found(Found { user, login, alert, at }) => Routing::Found(Route {
+                login: login.clone(),
+                alert: alert.clone(),
+                at: *at,
+                ..Route::to(routes.find(user.as_deref().or(identifier)).clone())
+            }),
+            Self::Referred(referral) => Routing::Referred(referral.clone()),
+            Self::Denied(denial) => Routing::Refused(denial.clone()),
+            Self::Unavailable => Routing::Unavailable,
+            Self::TlsUp(..)
+            | Self::TlsFailed(..)
+            | Self::Connected { .. }
+            | Self::ConnectFailed(_) => return None,
+        })
+    }
 }
 
 /// One line of the proxy's.

@@ -17,7 +17,7 @@ const PROTOCOLS: [&str; 4] = ["imap", "pop3", "managesieve", "submission"];
 const FOR_AUTOMATA: [&str; 7] =
     ["automaton", "close", "config", "line", "literal", "sasl", "secret"];
 /// What a frontend's may name in addition.
-const FOR_FRONTENDS: [&str; 1] = ["dialogue"];
+const FOR_FRONTENDS: [&str; 2] = ["dialogue", "verdict"];
 /// What a backend's may name in addition.
 const FOR_BACKENDS: [&str; 3] = ["forward", "handshake", "referral"];
 /// Modules of a protocol that belong to its backend's automaton.

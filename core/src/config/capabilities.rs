@@ -151,23 +151,10 @@ pub(super) fn mechanisms(value: &Value<'_>) -> Option<Vec<Mechanism>> {
 fn mechanism(value: &Value<'_>) -> Option<Mechanism> {
     let text = value.text()?;
     let found = Mechanism::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(text));
-    let (built, not_built): (Vec<_>, Vec<_>) =
-        Mechanism::ALL.into_iter().partition(|mechanism| is_built(*mechanism));
-    if let Some(found) = found
-        && is_built(found)
-    {
-        return Some(found);
+    if found.is_none() {
+        value.not_a_choice(text, Mechanism::ALL.iter().map(|known| known.name()), &[]);
     }
-    let not_built: Vec<&str> = not_built.iter().map(|mechanism| mechanism.name()).collect();
-    value.not_a_choice(text, built.iter().map(|mechanism| mechanism.name()), &not_built);
-    None
-}
-
-fn is_built(mechanism: Mechanism) -> bool {
-    match mechanism {
-        Mechanism::Plain | Mechanism::Login | Mechanism::OAuthBearer | Mechanism::XOAuth2 => true,
-        Mechanism::ScramSha256 | Mechanism::ScramSha1 => false,
-    }
+    found
 }
 
 /// Reads a text that clients are told.
@@ -289,7 +276,7 @@ fn capability(text: &str) -> Result<(), Unfit> {
     }
     let problem = match upper.as_str() {
         "STARTTLS" | "LOGINDISABLED" => "is told by the proxy itself, when it is so",
-        "LOGIN-REFERRALS" => "cannot be honoured, since no route is a referral",
+        "LOGIN-REFERRALS" => "is told by the proxy itself, where a mapping step refers",
         "UNAUTHENTICATE" => "cannot be honoured, since a session stays with its backend",
         _ if upper.starts_with("AUTH=") => "is told by the proxy itself, from the key sasl",
         _ if upper.starts_with("COMPRESS=") => "cannot be honoured before login",

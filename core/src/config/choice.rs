@@ -52,6 +52,11 @@ impl Protocol {
         self.name_of()
     }
 
+    /// The protocol of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, protocol)| *protocol)
+    }
+
     /// Whether a client logs in through it; the others are carried from the first byte.
     pub fn bears_credentials(self) -> bool {
         match self {
@@ -175,27 +180,44 @@ impl Standing {
     }
 }
 
-/// What is done to a routing identifier before it is looked up.
+/// The form in which user names are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalize {
-    /// Nothing.
+    /// As they are.
     None,
     /// Letters become small letters, by Unicode's rules.
     Lowercase,
+    /// As an address where the name has the shape of one, else as a name.
+    Auto,
+    /// The local part as a name, the domain as one of DNS in its Unicode spelling.
+    PrecisCasefoldEmail,
+    /// PRECIS UsernameCaseMapped (RFC 8265 §3.3).
+    PrecisCasefold,
+    /// As an address, but the local part keeps its letters.
+    PrecisEmail,
+    /// PRECIS UsernameCasePreserved (RFC 8265 §3.4).
+    Precis,
 }
 
 impl Choice for Normalize {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("none", Self::None), ("lowercase", Self::Lowercase)];
-    const NOT_BUILT: &'static [&'static str] = &[
-        "auto",
-        "precis_casefold_email",
-        "precis_casefold",
-        "precis_email",
-        "precis",
-        "casefold",
-        "noop",
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("lowercase", Self::Lowercase),
+        ("auto", Self::Auto),
+        ("precis_casefold_email", Self::PrecisCasefoldEmail),
+        ("precis_casefold", Self::PrecisCasefold),
+        ("precis_email", Self::PrecisEmail),
+        ("precis", Self::Precis),
+        ("casefold", Self::Lowercase),
+        ("noop", Self::None),
     ];
+}
+
+impl Normalize {
+    /// The name that configuration and logs use.
+    pub fn name(self) -> &'static str {
+        self.name_of()
+    }
 }
 
 /// How much the log says: each level includes those before it.

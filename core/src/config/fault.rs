@@ -113,7 +113,7 @@ impl Report {
         if faults.is_empty() { Ok(warnings) } else { Err(faults) }
     }
 
-    fn line(&self, offset: usize) -> usize {
+    pub(super) fn line(&self, offset: usize) -> usize {
         self.line_starts.partition_point(|start| *start <= offset)
     }
 }

@@ -119,8 +119,16 @@ pub(super) const KEYS: &[(&str, Standing)] = &[
     ("mapping.negative_ttl", NotBuilt),
     ("mapping.cache_max_entries", NotBuilt),
     ("mapping.lookup_timeout", Built),
-    ("mapping.on_error", NotBuilt),
-    ("mapping.step", NotBuilt),
+    ("mapping.on_error", Built),
+    ("mapping.step.match", Built),
+    ("mapping.step.regexp", Built),
+    ("mapping.step.destination", Built),
+    ("mapping.step.referral", Built),
+    ("mapping.step.referral_user", Built),
+    ("mapping.step.refuse", Built),
+    ("mapping.step.login", Built),
+    ("mapping.step.login_domain", Built),
+    ("mapping.step.alert", Built),
     ("mapping.file.path", Built),
     ("mapping.redis.url", NotBuilt),
     ("mapping.redis.key_prefix", NotBuilt),
@@ -152,7 +160,7 @@ pub(super) const KEYS: &[(&str, Standing)] = &[
     ("capabilities.submission.sasl", Built),
     ("capabilities.submission.allow_plain_auth_without_tls", Built),
     ("capabilities.submission.banner", Built),
-    ("oauth.jwt_username_claim", NotBuilt),
+    ("oauth.jwt_username_claim", Built),
     ("admin.bind", NotBuilt),
     ("admin.tls", NotBuilt),
     ("admin.bearer_token_file", NotBuilt),
@@ -163,6 +171,9 @@ pub(super) const KEYS: &[(&str, Standing)] = &[
     ("admin.socket", NotBuilt),
     ("http", Http),
 ];
+
+/// Keys that hold a list of tables.
+const LISTS: [&str; 1] = ["mapping.step"];
 
 /// Octets of a name that the file's author chooses.
 const NAME_OCTETS_MAX: usize = 64;
@@ -203,6 +214,15 @@ fn walk<'d>(section: &Section<'d>, pattern: &str, http: &mut Option<Value<'d>>) 
 
 /// A key that has others below it.
 fn table<'d>(value: &Value<'d>, pattern: &str, http: &mut Option<Value<'d>>) {
+    if LISTS.contains(&pattern) {
+        match value.sections() {
+            Some(sections) => sections.iter().for_each(|section| walk(section, pattern, http)),
+            None => {
+                value.fault("must be a list of tables", &format!("write each as [[{pattern}]]"));
+            }
+        }
+        return;
+    }
     let Some(section) = value.section() else {
         return value.fault("must be a table", "write it as a [header]");
     };

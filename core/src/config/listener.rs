@@ -71,6 +71,8 @@ pub struct Listener {
     pub normalize: Normalize,
     /// At the first of these a user name's part for routing ends.
     pub master_user_separators: Vec<char>,
+    /// The claim of a token that names its user, where the client does not.
+    pub username_claim: String,
     /// How long a store may take to answer.
     pub lookup_timeout: Duration,
     /// How long one attempt at a backend may take, from connecting to its verdict.
@@ -146,7 +148,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
         working_interval: section.or("working_interval", Some(WORKING_INTERVAL), Value::interval),
         cleartext_without_tls: section.or(cleartext, told.cleartext_without_tls, Value::boolean),
         mechanisms: section.optional("sasl", mechanisms).unwrap_or(told.mechanisms.clone()),
-        advertise: told.advertise.clone(),
+        advertise: advertised(told.advertise.clone(), protocol, lookup.refers),
         advertise_auto: told.auto,
         banner: section.optional("banner", banner).unwrap_or(told.banner.clone()),
         implementation: told.implementation.clone(),
@@ -154,6 +156,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
         min_version: section.or("min_version", all.min_version, |value| value.choice()),
         normalize: section.or("normalize", lookup.normalize, |value| value.choice()),
         master_user_separators: lookup.master_user_separators.clone(),
+        username_claim: lookup.username_claim.clone(),
         lookup_timeout: lookup.timeout,
         backend_timeout: all.limits.backend_timeout,
         connect_retries: all.limits.connect_retries,
@@ -162,6 +165,14 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
     };
     check(section, &listener, tls, !all.certificates.is_empty());
     protocol.and(tls).map(|_| listener)
+}
+
+/// What is listed, and what RFC 2221 wants listed where a client may be referred.
+fn advertised(mut listed: Vec<String>, protocol: Option<Protocol>, refers: bool) -> Vec<String> {
+    if refers && protocol == Some(Protocol::Imap) {
+        listed.push("LOGIN-REFERRALS".to_owned());
+    }
+    listed
 }
 
 fn protocol(value: &Value<'_>) -> Option<Protocol> {

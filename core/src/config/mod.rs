@@ -23,6 +23,7 @@ mod reader;
 mod routing;
 mod server;
 mod spelling;
+mod step;
 mod tls;
 
 #[cfg(test)]
@@ -42,7 +43,7 @@ pub use self::{
     hosts::{Host, NotHost},
     listener::Listener,
     probes::{ProbeAccount, Probing, ReferralHost},
-    routing::{Mapping, MappingSource, Routing},
+    routing::{Mapping, MappingSource, OnError, Routing},
     server::Server,
     tls::{Certificate, TlsProtocols},
 };
@@ -135,7 +136,7 @@ fn read(root: &Section<'_>) -> Option<Config> {
     if root.section("destination").entries().is_empty() {
         root.fault(&["destination"], "there is none", "add a table such as [destination.main]");
     }
-    let mapping = routing::read_mapping(&root.section("mapping"));
+    let mapping = routing::read_mapping(&root.section("mapping"), &destinations, &listeners);
     let routing = routing::read_routing(root, &destinations);
     check::distinct_binds(root, &listeners);
     check::no_loops(root, &listeners, &destinations);

@@ -61,6 +61,11 @@ impl<'d> Section<'d> {
         })
     }
 
+    /// The line on which it begins, counted from 1.
+    pub(super) fn line(&self) -> usize {
+        self.report.line(self.offset)
+    }
+
     /// Whether the file has the key.
     pub(super) fn holds(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
@@ -168,6 +173,16 @@ impl<'d> Value<'d> {
             offset,
             report: self.report,
         })
+    }
+
+    /// The value as a list of tables; none, and no fault, if it is anything else.
+    pub(super) fn sections(&self) -> Option<Vec<Section<'d>>> {
+        let tables = self.value.as_array()?.iter().map(|item| {
+            let table = item.get_ref().as_table()?;
+            let (path, offset) = (self.path.clone(), item.span().start);
+            Some(Section { table: Some(table), path, offset, report: self.report })
+        });
+        tables.collect()
     }
 
     /// Whether the value is this very string.

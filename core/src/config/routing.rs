@@ -9,9 +9,12 @@ use core::time::Duration;
 use super::{
     choice::{Choice, Normalize},
     destination::Destination,
+    listener::Listener,
     reader::{Section, Value},
     spelling::nearest,
+    step,
 };
+use crate::route::step::Step;
 
 /// Where accounts go that no table knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +26,26 @@ pub struct Routing {
 /// Where accounts go that a table knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
+    /// What is tried before the table, in the file's order.
+    pub steps: Vec<Arc<Step>>,
     /// The table.
     pub source: MappingSource,
+    /// What becomes of a login when the table cannot be asked.
+    pub on_error: OnError,
+}
+
+/// What becomes of a login when the table cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// The client hears of an outage.
+    Unavailable,
+    /// It goes where accounts go that the table does not know.
+    Default,
+}
+
+impl Choice for OnError {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("unavailable", Self::Unavailable), ("default", Self::Default)];
 }
 
 /// A table of accounts and destinations.
@@ -45,6 +66,10 @@ pub(super) struct Lookup {
     pub(super) normalize: Normalize,
     pub(super) master_user_separators: Vec<char>,
     pub(super) timeout: Duration,
+    /// The claim of a token that names its user.
+    pub(super) username_claim: String,
+    /// Whether a step refers clients elsewhere.
+    pub(super) refers: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -69,7 +94,19 @@ pub(super) fn read_lookup(root: &Section<'_>) -> Lookup {
         normalize: mapping.or("normalize", Normalize::None, |value| value.choice()),
         master_user_separators: routing.or("master_user_separators", vec!['%'], separators),
         timeout: mapping.or("lookup_timeout", LOOKUP_TIMEOUT, |value| value.duration()),
+        refers: step::refers(&mapping),
+        username_claim: root.section("oauth").or("jwt_username_claim", "email".to_owned(), claim),
     }
+}
+
+fn claim(value: &Value<'_>) -> Option<String> {
+    let claim = value.text()?;
+    if claim.is_empty() || claim.chars().any(char::is_control) {
+        let problem = format!("\"{}\" is no claim", claim.escape_debug());
+        value.fault(problem, "write the claim's name, such as \"email\"");
+        return None;
+    }
+    Some(claim.to_owned())
 }
 
 fn separator(value: &Value<'_>) -> Option<char> {
@@ -85,7 +122,13 @@ fn separator(value: &Value<'_>) -> Option<char> {
     }
 }
 
-pub(super) fn read_mapping(mapping: &Section<'_>) -> Mapping {
+pub(super) fn read_mapping(
+    mapping: &Section<'_>,
+    destinations: &[Arc<Destination>],
+    listeners: &[Arc<Listener>],
+) -> Mapping {
+    let steps = step::read(mapping, destinations, listeners);
+    let on_error = mapping.or("on_error", OnError::Unavailable, |value| value.choice());
     let file = mapping.section("file");
     let source = match mapping.optional("source", |value| value.choice::<SourceKind>()) {
         Some(SourceKind::File) => {
@@ -103,7 +146,7 @@ pub(super) fn read_mapping(mapping: &Section<'_>) -> Mapping {
             MappingSource::None
         }
     };
-    Mapping { source }
+    Mapping { steps, source, on_error }
 }
 
 /// Where SMTP and LMTP are carried to, if the file says so.
@@ -131,7 +174,10 @@ pub(super) fn read_routing(
 }
 
 /// The destination that a value names; none, and a fault, if there is none of that name.
-fn named(value: &Value<'_>, destinations: &[Arc<Destination>]) -> Option<Arc<Destination>> {
+pub(super) fn named(
+    value: &Value<'_>,
+    destinations: &[Arc<Destination>],
+) -> Option<Arc<Destination>> {
     let name = value.text()?;
     let found = destinations.iter().find(|destination| destination.name == name);
     if found.is_none() {

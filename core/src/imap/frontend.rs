@@ -8,6 +8,7 @@
 //! Invariants: every unit eaten is answered; nothing a client sent is echoed but a valid tag;
 //! what stands behind the eaten unit is left alone. Commands are taken apart in `command.rs`.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -22,6 +23,7 @@ use crate::dialogue::{Denied, Ledger, Taken, Terms, Turn, bounded_login, say};
 use crate::line::{self, SASL_MESSAGE_MAX};
 use crate::literal::{Framing, Literal, Piece};
 use crate::sasl::encode_base64;
+use crate::verdict::{Denial, LAST_WORDS, REFERRED, Referral};
 
 /// Octets of one line of a command: ID may be long.
 pub(crate) const LINE_MAX: usize = 32768;
@@ -34,6 +36,9 @@ pub(crate) const LITERAL_MINUS_MAX: usize = 4096;
 
 /// Literals of one command.
 pub(crate) const LITERALS_MAX: u32 = 64;
+
+/// What RFC 2221 wants listed where a client may be referred.
+const REFERRALS: &str = "LOGIN-REFERRALS";
 
 /// The client's side of an IMAP login.
 #[derive(Debug)]
@@ -124,9 +129,28 @@ impl Frontend {
         }
     }
 
-    /// The login succeeded: the last words before the hand-off.
-    pub(crate) fn accept(&self, welcome: &Welcome, out: &mut Vec<u8>) {
-        if let Some(alert) = &self.terms.listener.alert {
+    /// Somebody decided against the login.
+    pub(crate) fn deny(&mut self, denial: &Denial, out: &mut Vec<u8>) -> Option<Reason> {
+        let code = if denial.judged { "[AUTHENTICATIONFAILED] " } else { "[CONTACTADMIN] " };
+        let words = denial.words().map(|words| [code, &words].concat());
+        let ending = self.refuse(denial.refusal(), words.as_deref().map(str::as_bytes), out);
+        if ending.is_none() && denial.last {
+            say(out, &["* BYE ", LAST_WORDS]);
+            return Some(Reason::Denied);
+        }
+        ending
+    }
+
+    /// The client is to go elsewhere (RFC 2221 §4.1). It may go on here as well.
+    pub(crate) fn refer(&mut self, referral: &Referral, out: &mut Vec<u8>) {
+        let (user, place) = (referral.user_in_url(), referral.place());
+        let words = ["[REFERRAL imap://", &user, ";AUTH=*@", &place, "/] ", REFERRED].concat();
+        self.refuse(Refusal::Referred, Some(words.as_bytes()), out);
+    }
+
+    /// The login succeeded: the last words before the hand-off. `alert`: the account's own.
+    pub(crate) fn accept(&self, welcome: &Welcome, alert: Option<&str>, out: &mut Vec<u8>) {
+        for alert in self.terms.listener.alert.as_deref().into_iter().chain(alert) {
             say(out, &["* OK [ALERT] ", alert]);
         }
         let inline = welcome.code.is_none();
@@ -366,7 +390,10 @@ impl Frontend {
     }
 
     fn write_capabilities(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.terms.listener.advertise.join(" ").as_bytes());
+        // A referral is said inside TLS only.
+        let holds = |token: &&String| self.terms.tls || !token.eq_ignore_ascii_case(REFERRALS);
+        let listed = self.terms.listener.advertise.iter().filter(holds);
+        out.extend_from_slice(listed.map(String::as_str).collect::<Vec<_>>().join(" ").as_bytes());
         for mechanism in self.terms.mechanisms() {
             out.extend_from_slice(b" AUTH=");
             out.extend_from_slice(mechanism.name().as_bytes());

@@ -19,6 +19,7 @@ use core::fmt;
 use crate::close::Refusal;
 use crate::handshake::StatusText;
 use crate::line::without_controls;
+use crate::verdict::REFERRED;
 
 /// Commands that are outstanding at a backend, and what it answered last: printed as
 /// `capability+login/banner`.
@@ -185,6 +186,8 @@ pub(crate) const fn refusal_text(refusal: Refusal) -> &'static str {
         Refusal::Unavailable => "[UNAVAILABLE] Account is temporarily unavailable.",
         Refusal::Configuration => "[SERVERBUG] Account is temporarily unavailable.",
         Refusal::Credentials => "[AUTHENTICATIONFAILED] Authentication failed.",
+        Refusal::Denied => "[CONTACTADMIN] Login is not allowed",
+        Refusal::Referred => REFERRED,
         Refusal::TlsNeeded => "[PRIVACYREQUIRED] TLS is required",
         Refusal::Mechanism => "[CANNOT] Authentication mechanism is not available for this account",
         Refusal::TooManyConnections => "[LIMIT] Too many connections",

@@ -10,6 +10,7 @@
 //! string of its own length; what stands behind the eaten unit is left alone.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -21,6 +22,7 @@ use crate::dialogue::{Denied, Ledger, Rejection, Taken, Terms, Turn, say};
 use crate::line::{self, LINE_MAX, SASL_MESSAGE_MAX, first_word};
 use crate::literal::{Framing, Piece, read_string};
 use crate::sasl::encode_base64;
+use crate::verdict::{Denial, LAST_WORDS, REFERRED, Referral};
 
 /// Octets of a literal.
 pub(crate) const LITERAL_MAX: usize = 16384;
@@ -123,6 +125,32 @@ impl Frontend {
             Toll::BadCommand => self.count_bad_command(out),
             Toll::Nothing => None,
         }
+    }
+
+    /// Somebody decided against the login.
+    pub(crate) fn deny(&mut self, denial: &Denial, out: &mut Vec<u8>) -> Option<Reason> {
+        let words = denial.words().map(|words| {
+            let mut string = Vec::new();
+            write_string(words.as_bytes(), Sender::Server, &mut string);
+            string
+        });
+        let ending = self.refuse(denial.refusal(), words.as_deref(), out);
+        if ending.is_none() && denial.last {
+            say(out, &["BYE \"", LAST_WORDS, "\""]);
+            return Some(Reason::Denied);
+        }
+        ending
+    }
+
+    /// The client is to go elsewhere (RFC 5804 §1.3), which ends the session. It goes there with
+    /// the name it has, unless it is to have another.
+    pub(crate) fn refer(&mut self, referral: &Referral, named: bool, out: &mut Vec<u8>) -> Reason {
+        let user = if named { [&referral.user_in_url(), "@"].concat() } else { String::new() };
+        let url = ["sieve://", &user, &referral.place()].concat();
+        out.extend_from_slice(b"BYE (REFERRAL ");
+        write_string(url.as_bytes(), Sender::Server, out);
+        say(out, &[") \"", REFERRED, "\""]);
+        Reason::Referred
     }
 
     /// The login succeeded: the last words before the hand-off.

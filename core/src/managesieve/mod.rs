@@ -62,6 +62,8 @@ pub(crate) const fn refusal_text(refusal: Refusal) -> &'static str {
         Refusal::Unavailable => "(TRYLATER) \"Account is temporarily unavailable.\"",
         Refusal::Configuration => "\"Account is temporarily unavailable.\"",
         Refusal::Credentials => "\"Authentication failed.\"",
+        Refusal::Denied => "\"Login is not allowed\"",
+        Refusal::Referred => "\"Account is on another server\"",
         Refusal::TlsNeeded => "(ENCRYPT-NEEDED) \"TLS is required\"",
         Refusal::Mechanism => "\"Authentication mechanism is not available for this account\"",
         Refusal::TooManyConnections => "(TRYLATER) \"Too many connections\"",

@@ -18,6 +18,7 @@ use crate::dialogue::{Denied, Ledger, Taken, Terms, Turn, bounded_login, say};
 use crate::line::{self, LINE_MAX, SASL_MESSAGE_MAX, first_word};
 use crate::sasl::encode_base64;
 use crate::secret::Secret;
+use crate::verdict::{Denial, REFERRED, Referral};
 
 /// Octets of a command's line, its end included (RFC 2449 §4), but for AUTH and PASS.
 pub(crate) const COMMAND_MAX: usize = 255;
@@ -143,6 +144,21 @@ impl Frontend {
             Toll::BadCommand => self.count_bad_command(out),
             Toll::Nothing => None,
         }
+    }
+
+    /// Somebody decided against the login.
+    pub(crate) fn deny(&mut self, denial: &Denial, out: &mut Vec<u8>) -> Option<Reason> {
+        let words = denial.words().map(|words| ["[AUTH] ", &words].concat());
+        let ending = self.refuse(denial.refusal(), words.as_deref().map(str::as_bytes), out);
+        // There is no goodbye in POP3 that would not be the answer to some command.
+        ending.or_else(|| denial.last.then_some(Reason::Denied))
+    }
+
+    /// The client is to go elsewhere, in Dovecot's form, since no RFC has one.
+    pub(crate) fn refer(&mut self, referral: &Referral, out: &mut Vec<u8>) {
+        let (user, place) = (referral.user_in_url(), referral.place());
+        let words = ["[REFERRAL/", &user, "@", &place, "] ", REFERRED].concat();
+        self.refuse(Refusal::Referred, Some(words.as_bytes()), out);
     }
 
     /// The login succeeded: the last words before the hand-off.

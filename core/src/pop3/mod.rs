@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::close::Refusal;
+use crate::verdict::REFERRED;
 
 /// What a backend has not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub(crate) const fn refusal_text(refusal: Refusal) -> &'static str {
         Refusal::Unavailable => "[SYS/TEMP] Account is temporarily unavailable.",
         Refusal::Configuration => "[SYS/PERM] Account is temporarily unavailable.",
         Refusal::Credentials => "[AUTH] Authentication failed.",
+        Refusal::Denied => "[AUTH] Login is not allowed",
+        Refusal::Referred => REFERRED,
         Refusal::TlsNeeded => "[AUTH] TLS is required",
         Refusal::Mechanism => "Authentication mechanism is not available for this account",
         Refusal::TooManyConnections => "[SYS/TEMP] Too many connections",

@@ -1,17 +1,30 @@
-//! From credentials to the name that is looked up.
+//! From credentials to the name that is looked up, and from the name to a destination.
 //!
-//! The identifier exists for routing alone: the backend gets the login as the client sent it. It is
-//! the user name, normalised as the listener says and cut at the first master user separator.
-//! [`table`] holds the file map, [`place`] which host of a destination an account lands on.
+//! The identifier exists for routing alone: nothing has been proved when it is formed, and the
+//! backend gets the login as the client sent it unless a route says otherwise. It is the name that
+//! the credentials give (`claim.rs` for tokens that speak for themselves), cut at the first master
+//! user separator and brought into the listener's normal form (`normalize.rs`). The cut comes
+//! first, so that a domain is a domain when it is normalised.
+//!
+//! [`plan`] tries [`step`]s, a source and a default in order; [`table`] is the file map and
+//! [`edit`] changes its text; [`place`] says which host of a destination an account lands on. All
+//! are plain values that know no file and no store.
 
+pub mod claim;
+pub mod edit;
+mod normalize;
 pub mod place;
+pub mod plan;
+pub mod step;
 pub mod table;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::config::{Destination, Listener, Normalize};
+use crate::config::{Destination, Listener};
 use crate::sasl::{Login, Proof};
+
+pub use normalize::normalize;
 
 /// What a table knows of an account. "Not there" and "could not be asked" are different answers.
 #[derive(Debug, Clone)]
@@ -25,40 +38,50 @@ pub enum Finding {
 }
 
 /// Credentials that no lookup can be made for: they hold a character that would let them leave
-/// their place in a command or a key, or they are empty where something must stand.
+/// their place in a command or a key, they are empty where something must stand, or their name has
+/// no normal form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadIdentifier;
 
+/// Whom credentials name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// As they say it. It is claimed, not proved.
+    pub claimed: Vec<u8>,
+    /// Whether a token says it, and not the client.
+    pub by_token: bool,
+    /// The name to look up.
+    pub identifier: Vec<u8>,
+}
+
 /// The name to look up for a login, or nothing where the login names nobody.
-pub fn identifier(login: &Login, listener: &Listener) -> Result<Option<Vec<u8>>, BadIdentifier> {
+pub fn identify(login: &Login, listener: &Listener) -> Result<Option<Named>, BadIdentifier> {
     if let Proof::Password(credential) = &login.proof {
         let password = credential.password.expose();
         if password.is_empty() || breaks_lines(password) || breaks_lines(&credential.authzid) {
             return Err(BadIdentifier);
         }
     }
-    let Some(user) = login.user() else { return Ok(None) };
-    if breaks_lines(user) {
+    let (claimed, by_token) = match login.user() {
+        Some(user) => (user.to_vec(), false),
+        None => match claim::of(login, &listener.username_claim) {
+            Some(claimed) => (claimed, true),
+            None => return Ok(None),
+        },
+    };
+    if breaks_lines(&claimed) {
         return Err(BadIdentifier);
     }
-    let normalized = normalize(user, listener.normalize);
-    let account = cut(&normalized, &listener.master_user_separators);
-    if account.is_empty() || !account.iter().all(|&octet| may_stand_in_a_key(octet)) {
+    let (account, _) = split_account(&claimed, &listener.master_user_separators);
+    let identifier = normalize(account, listener.normalize)?.into_owned();
+    if identifier.is_empty() || !identifier.iter().all(|&octet| may_stand_in_a_key(octet)) {
         return Err(BadIdentifier);
     }
-    Ok(Some(account.to_vec()))
+    Ok(Some(Named { claimed, by_token, identifier }))
 }
 
-/// A user name in the form in which accounts are compared; bytes that are not UTF-8 stay as they
-/// are.
-pub fn normalize(user: &[u8], form: Normalize) -> Vec<u8> {
-    match (form, core::str::from_utf8(user)) {
-        (Normalize::Lowercase, Ok(text)) => text.to_lowercase().into_bytes(),
-        (Normalize::Lowercase, Err(_)) | (Normalize::None, _) => user.to_vec(),
-    }
-}
-
-fn cut<'a>(user: &'a [u8], separators: &[char]) -> &'a [u8] {
+/// A user name's part for routing, and the rest from the first separator on.
+pub fn split_account<'a>(user: &'a [u8], separators: &[char]) -> (&'a [u8], &'a [u8]) {
     let mut buffer = [0; 4];
     let first = separators
         .iter()
@@ -66,13 +89,27 @@ fn cut<'a>(user: &'a [u8], separators: &[char]) -> &'a [u8] {
             memchr::memmem::find(user, separator.encode_utf8(&mut buffer).as_bytes())
         })
         .min();
-    first.map_or(user, |at| &user[..at])
+    user.split_at(first.unwrap_or(user.len()))
 }
 
 fn breaks_lines(bytes: &[u8]) -> bool {
     bytes.iter().any(|octet| matches!(octet, 0 | b'\r' | b'\n'))
 }
 
-const fn may_stand_in_a_key(octet: u8) -> bool {
+pub(crate) const fn may_stand_in_a_key(octet: u8) -> bool {
     !octet.is_ascii_control() && octet != b' ' && octet != b'"'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_master_user_is_cut_at_the_first_separator() {
+        assert_eq!(split_account(b"alice%admin*x", &['*', '%']), (&b"alice"[..], &b"%admin*x"[..]));
+        assert_eq!(split_account(b"alice", &['%']), (&b"alice"[..], &b""[..]));
+        assert_eq!(split_account(b"alice%admin", &[]), (&b"alice%admin"[..], &b""[..]));
+        assert_eq!(split_account(b"%admin", &['%']), (&b""[..], &b"%admin"[..]));
+        assert_eq!(split_account("a\u{a7}b".as_bytes(), &['\u{a7}']).0, b"a");
+    }
 }

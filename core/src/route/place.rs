@@ -26,6 +26,7 @@
 //! configured as down is never picked.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::config::{Host, Policy, Standing};
 
@@ -69,6 +70,21 @@ pub fn pick<'a>(
         Policy::First => candidates().next(),
         Policy::Rendezvous if !wish.key.is_empty() => rendezvous(candidates(), wish.key),
         Policy::Rendezvous | Policy::RoundRobin => in_turn(candidates, wish.turn),
+    }
+}
+
+/// All hosts that may ever serve a login, each of them where those before it are out of service.
+pub fn order<'a>(hosts: &'a [Arc<Host>], wish: Wish<'_>) -> Vec<&'a Arc<Host>> {
+    let mut order: Vec<&Arc<Host>> = Vec::new();
+    loop {
+        let fitness = |host: &Host| match order.iter().any(|known| known.label == host.label) {
+            true => Fitness::Unfit,
+            false => Fitness::Fit,
+        };
+        match pick(hosts, wish, fitness) {
+            Some(host) => order.push(host),
+            None => return order,
+        }
     }
 }
 

@@ -58,6 +58,7 @@ impl Session {
             | Phase::ClientTls(_)
             | Phase::Dialogue
             | Phase::Lookup(_)
+            | Phase::Held(..)
             | Phase::Over) => self.phase = phase,
         }
     }
@@ -184,6 +185,7 @@ impl Session {
             | Phase::ClientTls(_)
             | Phase::Dialogue
             | Phase::Lookup(_)
+            | Phase::Held(..)
             | Phase::Over => {}
         }
         self.phase = phase;

@@ -9,6 +9,7 @@
 //! [`Errand`] is either. Read next: `again.rs` for what follows a fault, `referral.rs` for what
 //! follows a referral, `bridge.rs` for what differs without a login.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -27,11 +28,19 @@ use crate::relay::Relay;
 use crate::sasl::Login;
 use crate::secret::Secret;
 use crate::time::{Instant, Timer};
+use crate::verdict::one_line;
 
 /// A login on its way through attempts.
 #[derive(Debug)]
 pub(super) struct Attempt {
+    /// What the client gave: that is who it is in every report.
     pub(super) login: Arc<Login>,
+    /// Whom that names; it is who logged in once the backend says so.
+    claimed: Vec<u8>,
+    /// What to log in with, which may be another.
+    credentials: Arc<Login>,
+    /// What the account's owner is to read.
+    alert: Option<String>,
     pub(super) dial: Dial,
     /// The client has answered a challenge of the backend.
     pub(super) challenged: bool,
@@ -72,12 +81,14 @@ pub(super) enum Errand {
 
 impl Attempt {
     /// A login's way along a route. `key`: what the account is known by.
-    pub(super) fn new(login: Arc<Login>, route: Route, key: Arc<[u8]>) -> Self {
-        let Route { destination, login: other, at, key: own_key, alert: _ } = route;
+    pub(super) fn new(login: Arc<Login>, claimed: Vec<u8>, route: Route, key: Arc<[u8]>) -> Self {
+        let Route { destination, login: other, at, key: own_key, alert } = route;
         let key = own_key.unwrap_or(key);
         let dial = Dial { at, key, ..Dial::new(destination) };
+        let credentials = other.unwrap_or_else(|| Arc::clone(&login));
+        let alert = alert.as_deref().and_then(one_line);
         let suspended = core::time::Duration::ZERO;
-        Self { login: other.unwrap_or(login), dial, challenged: false, suspended }
+        Self { login, claimed, credentials, alert, dial, challenged: false, suspended }
     }
 }
 
@@ -258,7 +269,7 @@ impl Session {
             remembered: attempt.dial.facts.as_mut().and_then(|facts| facts.remembered.take()),
             survey: false,
         };
-        let backend = frontend.backend(Arc::clone(&attempt.login), settings);
+        let backend = frontend.backend(Arc::clone(&attempt.credentials), settings);
         attempt.dial.is_final = endpoint.tls != TlsMode::StartTls;
         self.phase = Phase::Backend(attempt, backend);
         self.feed_backend(inbox, now, out);
@@ -323,7 +334,7 @@ impl Session {
             }
             BackendAsk::Referred(referral) => {
                 self.note_handshake(&attempt, &backend, out);
-                self.refer(attempt, &referral, backend.state(), now, out);
+                self.send_on(attempt, &referral, backend.state(), now, out);
             }
             BackendAsk::Refused(line) => {
                 self.note_handshake(&attempt, &backend, out);
@@ -370,10 +381,10 @@ impl Session {
 
     fn hand_off(&mut self, attempt: &Attempt, welcome: &Welcome, now: Instant, out: &mut Outbox) {
         if let Some(frontend) = &self.frontend {
-            frontend.accept(welcome, &mut out.client);
+            frontend.accept(welcome, attempt.alert.as_deref(), &mut out.client);
         }
         out.notes.push(Note::LoginAccepted {
-            user: attempt.login.user().unwrap_or_default().to_vec(),
+            user: attempt.claimed.clone(),
             mechanism: attempt.login.mechanism,
             destination: Arc::clone(&attempt.dial.destination),
         });

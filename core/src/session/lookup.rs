@@ -3,23 +3,30 @@
 //! The login waits in an [`Inquiry`] while whoever keeps accounts is asked. Found, it goes on to
 //! `attempt.rs`; anything else is said to the client here.
 //!
-//! Invariant: nothing is asked for credentials that hold what no lookup may carry.
+//! Invariants: nothing is asked for credentials that hold what no lookup may carry. What a route
+//! logs in with in the client's place is a name and a password: an exchange cannot go on under
+//! another name, a client that began none could not answer a challenge, and one that wants proof
+//! of the backend gets it from its own exchange alone.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::attempt::{Attempt, Errand};
 use super::{Phase, Session};
-use crate::close::Refusal;
-use crate::contract::{Outbox, Query, Routing, Step};
+use crate::close::{By, Reason, Refusal};
+use crate::contract::{Note, Outbox, Query, Route, Routing, Step};
 use crate::protocol::Frontend;
 use crate::route;
-use crate::sasl::Login;
+use crate::sasl::{Login, Proof};
 use crate::time::{Instant, Timer};
+use crate::verdict::{Denial, HOLD_MAX, Referral};
 
 /// A login whose account is being looked up.
 #[derive(Debug)]
 pub(super) struct Inquiry {
     pub(super) login: Arc<Login>,
+    /// Whom the credentials name, be it by a token alone; empty: nobody.
+    claimed: Vec<u8>,
     /// What the account is known by; empty where the credentials name nobody.
     key: Arc<[u8]>,
 }
@@ -33,10 +40,14 @@ impl Session {
         let shows_life = self.frontend.as_ref().is_some_and(Frontend::shows_life);
         let interval = self.listener.working_interval.filter(|_| shows_life);
         self.clock.login_begins(now, interval);
-        let Ok(identifier) = route::identifier(&login, &self.listener) else {
+        let Ok(named) = route::identify(&login, &self.listener) else {
             return self.refuse(&login, Refusal::BadCharacters, None, now, out);
         };
         self.clock.arm(Timer::Lookup, now, self.listener.lookup_timeout);
+        let (claimed, identifier) = match named {
+            Some(named) => (named.claimed, Some(named.identifier)),
+            None => (Vec::new(), None),
+        };
         let key = Arc::from(identifier.as_deref().unwrap_or_default());
         let query = Query {
             identifier,
@@ -48,7 +59,7 @@ impl Session {
             session: self.id,
             attempt: self.logins,
         };
-        self.phase = Phase::Lookup(Inquiry { login, key });
+        self.phase = Phase::Lookup(Inquiry { login, claimed, key });
         self.step(Step::Lookup(query), out);
     }
 
@@ -60,16 +71,94 @@ impl Session {
         now: Instant,
         out: &mut Outbox,
     ) {
-        let Inquiry { login, key } = inquiry;
-        let refusal = match routing {
-            Routing::Found(route) => {
-                let attempt = Attempt::new(login, route, key);
-                return self.connect(Errand::Login(attempt), now, out);
+        let Inquiry { login, claimed, key } = inquiry;
+        match routing {
+            Routing::Found(Route { login: Some(other), .. })
+                if !matches!(other.proof, Proof::Password(_)) || login.mechanism.proves_both() =>
+            {
+                self.refuse(&login, Refusal::Configuration, None, now, out);
             }
-            Routing::Refused(denial) if denial.judged => Refusal::Credentials,
-            Routing::Refused(_) | Routing::Referred(_) => Refusal::Configuration,
-            Routing::Unavailable => Refusal::Unavailable,
-        };
-        self.refuse(&login, refusal, None, now, out);
+            Routing::Found(route) => {
+                let attempt = Attempt::new(login, claimed, route, key);
+                self.connect(Errand::Login(attempt), now, out);
+            }
+            Routing::Referred(referral) => self.refer(&login, &referral, now, out),
+            Routing::Refused(denial) => match denial.hold {
+                Some(span) if span > HOLD_MAX => {
+                    self.refuse(&login, Refusal::Unavailable, None, now, out);
+                }
+                Some(span) => {
+                    self.clock.arm(Timer::Hold, now, span);
+                    self.phase = Phase::Held(login, denial);
+                }
+                None => self.deny(&login, &denial, now, out),
+            },
+            Routing::Unavailable => self.refuse(&login, Refusal::Unavailable, None, now, out),
+        }
+    }
+
+    /// The time has come for what was held back.
+    pub(super) fn release(&mut self, now: Instant, out: &mut Outbox) {
+        debug_assert!(matches!(self.phase, Phase::Held(..)), "nothing is held back");
+        if let Phase::Held(login, denial) = self.take_phase() {
+            self.deny(&login, &denial, now, out);
+        }
+    }
+
+    /// The login failed; the client may try again.
+    pub(super) fn refuse(
+        &mut self,
+        login: &Login,
+        refusal: Refusal,
+        passed_on: Option<&[u8]>,
+        now: Instant,
+        out: &mut Outbox,
+    ) {
+        self.login_failed(login, refusal, now, out);
+        let frontend = self.frontend.as_mut();
+        let ending = frontend.and_then(|it| it.refuse(refusal, passed_on, &mut out.client));
+        self.go_on_or_end(ending, now, out);
+    }
+
+    fn deny(&mut self, login: &Login, denial: &Denial, now: Instant, out: &mut Outbox) {
+        self.login_failed(login, denial.refusal(), now, out);
+        let frontend = self.frontend.as_mut();
+        let ending = frontend.and_then(|it| it.deny(denial, &mut out.client));
+        self.go_on_or_end(ending, now, out);
+    }
+
+    /// Sends the client elsewhere. Without TLS anybody on the way could send it anywhere.
+    fn refer(&mut self, login: &Login, referral: &Referral, now: Instant, out: &mut Outbox) {
+        if self.client_tls.is_none() {
+            return self.refuse(login, Refusal::TlsNeeded, None, now, out);
+        }
+        if !referral.is_sound() {
+            return self.refuse(login, Refusal::Configuration, None, now, out);
+        }
+        self.login_failed(login, Refusal::Referred, now, out);
+        let named = login.user() != Some(&referral.user);
+        let frontend = self.frontend.as_mut();
+        let ending = frontend.and_then(|it| it.refer(referral, named, &mut out.client));
+        self.go_on_or_end(ending, now, out);
+    }
+
+    /// It is the client's turn again.
+    fn login_failed(&mut self, login: &Login, refusal: Refusal, now: Instant, out: &mut Outbox) {
+        out.notes.push(Note::LoginRefused {
+            user: login.user().unwrap_or_default().to_vec(),
+            mechanism: login.mechanism,
+            refusal,
+        });
+        self.clock.disarm(now);
+        self.clock.login_ends();
+        self.clock.client_turn(now);
+        self.phase = Phase::Dialogue;
+    }
+
+    fn go_on_or_end(&mut self, ending: Option<Reason>, now: Instant, out: &mut Outbox) {
+        match ending {
+            Some(reason) => self.end(By::Proxy, reason, now, out),
+            None => self.end_if_draining(now, out),
+        }
     }
 }

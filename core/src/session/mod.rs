@@ -31,14 +31,15 @@ use crate::automaton::FrontendAsk;
 use crate::close::{AttemptFault, By, Close, LegFault, Reason, Refusal, State, TlsFault};
 use crate::config::{Listener, TlsMode};
 use crate::contract::{
-    Answer, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Seed, SessionId, Step, Ticket,
-    TlsFacts, TlsRole,
+    Answer, ClientFacts, Event, Inbox, Leg, Outbox, Peer, Seed, SessionId, Step, Ticket, TlsFacts,
+    TlsRole,
 };
 use crate::line::{BACKEND_LINE_MAX, EARLY_MAX, OUTBOX_FULL};
 use crate::protocol::{Backend, Frontend};
 use crate::sasl::Login;
 use crate::smtp;
 use crate::time::{Expiry, Instant, Timer};
+use crate::verdict::Denial;
 
 /// One client's session, from accept to hand-off or end.
 #[derive(Debug)]
@@ -74,6 +75,8 @@ enum Phase {
     Dialogue,
     /// A route.
     Lookup(Inquiry),
+    /// The moment when the client may hear of its refusal.
+    Held(Arc<Login>, Denial),
     /// A connection.
     Connect(Errand),
     /// The time for the next attempt.
@@ -111,7 +114,7 @@ impl Session {
             frontend: Frontend::new(Arc::clone(&listener)),
             listener,
             peer,
-            id: SessionId(seed.0),
+            id: seed.into(),
             started: now,
             last_ticket: 0,
             outstanding: None,
@@ -183,6 +186,7 @@ impl Session {
             | Phase::ClientTls(_)
             | Phase::Dialogue
             | Phase::Lookup(_)
+            | Phase::Held(..)
             | Phase::Connect(_)
             | Phase::Pause(_)
             | Phase::BackendTls(_)
@@ -209,6 +213,7 @@ impl Session {
             Phase::ClientTls(_) => State::ClientTls,
             Phase::Dialogue => State::Preauth,
             Phase::Lookup(_) => State::Lookup,
+            Phase::Held(..) => State::Hold,
             Phase::Connect(_) | Phase::Pause(_) => State::Connect,
             Phase::BackendTls(_) => State::BackendTls,
             Phase::Backend(_, backend) | Phase::Challenged(_, backend) => backend.state(),
@@ -243,6 +248,7 @@ impl Session {
             Phase::Admit
             | Phase::ClientTls(_)
             | Phase::Lookup(_)
+            | Phase::Held(..)
             | Phase::Connect(_)
             | Phase::Pause(_)
             | Phase::BackendTls(_)
@@ -359,6 +365,8 @@ impl Session {
             Refusal::Unavailable
             | Refusal::Configuration
             | Refusal::Credentials
+            | Refusal::Denied
+            | Refusal::Referred
             | Refusal::TlsNeeded
             | Refusal::Mechanism
             | Refusal::TooManyConnections
@@ -408,31 +416,6 @@ impl Session {
         self.end(By::Client, Reason::Tls(fault), now, out);
     }
 
-    /// The login failed; the client may try again.
-    fn refuse(
-        &mut self,
-        login: &Login,
-        refusal: Refusal,
-        passed_on: Option<&[u8]>,
-        now: Instant,
-        out: &mut Outbox,
-    ) {
-        out.notes.push(Note::LoginRefused {
-            user: login.user().unwrap_or_default().to_vec(),
-            mechanism: login.mechanism,
-            refusal,
-        });
-        self.clock.disarm(now);
-        self.clock.login_ends();
-        self.clock.client_turn(now);
-        self.phase = Phase::Dialogue;
-        let frontend = self.frontend.as_mut();
-        match frontend.and_then(|it| it.refuse(refusal, passed_on, &mut out.client)) {
-            Some(reason) => self.end(By::Proxy, reason, now, out),
-            None => self.end_if_draining(now, out),
-        }
-    }
-
     fn client_lost(&mut self, fault: LegFault, now: Instant, out: &mut Outbox) {
         self.end(By::Client, Reason::Lost(fault), now, out);
     }
@@ -461,6 +444,7 @@ impl Session {
                     self.refuse(&login, refusal, None, now, out);
                 }
             }
+            Expiry::Release => self.release(now, out),
             Expiry::FailAttempt => {
                 self.outstanding = None;
                 self.fail_backend(AttemptFault::TimedOut, now, out);
@@ -482,6 +466,7 @@ impl Session {
         }
         match &self.phase {
             Phase::Dialogue
+            | Phase::Held(..)
             | Phase::Connect(Errand::Bridge(_))
             | Phase::Pause(Errand::Bridge(_))
             | Phase::BackendTls(Errand::Bridge(_)) => {
@@ -512,6 +497,7 @@ impl Session {
             Phase::Admit | Phase::ClientTls(_) | Phase::Over => {}
             Phase::Dialogue
             | Phase::Lookup(_)
+            | Phase::Held(..)
             | Phase::Connect(_)
             | Phase::Pause(_)
             | Phase::BackendTls(_)

@@ -44,7 +44,7 @@ impl Referrals {
 
 impl Session {
     /// Follows a referral, or refuses the login.
-    pub(super) fn refer(
+    pub(super) fn send_on(
         &mut self,
         mut attempt: Attempt,
         referral: &Referral,

@@ -17,6 +17,7 @@ use crate::config::Listener;
 use crate::dialogue::{Denied, Ledger, Rejection, Taken, Terms, Turn, say};
 use crate::line::{self, SASL_MESSAGE_MAX, first_word};
 use crate::sasl::encode_base64;
+use crate::verdict::{Denial, LAST_WORDS, Referral, SmtpCode};
 
 /// Octets of a command's line, its end included (RFC 5321 §4.5.3.1.4 asks for 512), but for AUTH.
 const COMMAND_MAX: usize = 2048;
@@ -139,6 +140,28 @@ impl Frontend {
             Toll::BadCommand => self.count_bad_command(out),
             Toll::Nothing => None,
         }
+    }
+
+    /// Somebody decided against the login.
+    pub(crate) fn deny(&mut self, denial: &Denial, out: &mut Vec<u8>) -> Option<Reason> {
+        let own = if denial.judged { "535 5.7.8" } else { "525 5.7.13" };
+        let code = denial.smtp_code.as_ref().map_or(own, SmtpCode::as_str);
+        let usual = refusal_line(denial.refusal()).strip_prefix(own).unwrap_or_default().trim();
+        let words = denial.words().unwrap_or_else(|| usual.into());
+        let line = [code, " ", &words].concat();
+        let ending = self.refuse(denial.refusal(), Some(line.as_bytes()), out);
+        if ending.is_none() && denial.last {
+            say(out, &["421 4.7.0 ", LAST_WORDS]);
+            return Some(Reason::Denied);
+        }
+        ending
+    }
+
+    /// The client is to go elsewhere, in Dovecot's form, since no RFC has one.
+    pub(crate) fn refer(&mut self, referral: &Referral, out: &mut Vec<u8>) {
+        let (user, place) = (referral.user_in_url(), referral.place());
+        let line = ["550 5.2.900 ", &user, "@", &place, " Referral"].concat();
+        self.refuse(Refusal::Referred, Some(line.as_bytes()), out);
     }
 
     /// The login succeeded: the last words before the hand-off.

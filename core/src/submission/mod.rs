@@ -73,6 +73,8 @@ pub(crate) const fn refusal_line(refusal: Refusal) -> &'static str {
             "454 4.7.0 Account is temporarily unavailable."
         }
         Refusal::Credentials => "535 5.7.8 Authentication failed.",
+        Refusal::Denied => "525 5.7.13 Login is not allowed",
+        Refusal::Referred => "550 5.7.0 Account is on another server",
         Refusal::TlsNeeded => "538 5.7.11 TLS is required",
         Refusal::Mechanism => {
             "504 5.5.4 Authentication mechanism is not available for this account"

@@ -15,8 +15,9 @@ use gatepost_core::line::{
     BACKEND_LINE_MAX, BACKEND_OCTETS_MAX, EARLY_MAX, OUTBOX_FULL, PREAUTH_MAX,
 };
 use gatepost_core::{
-    Answer, BackendFacts, ConnectFault, Event, Inbox, Instant, Leg, LegFault, Note, Outbox, Peer,
-    Refusal, Route, Routing, Seed, Session, State, Step, Ticket, TlsFacts, TlsFault,
+    Answer, BackendFacts, ConnectFault, Denial, Event, Inbox, Instant, Leg, LegFault, Note, Outbox,
+    Peer, Referral, Refusal, Route, Routing, Seed, Session, State, Step, Ticket, TlsFacts,
+    TlsFault,
 };
 
 use super::dialogues::{Op, PASSWORD};
@@ -431,7 +432,7 @@ fn answer_to(kind: Kind, destination: &Arc<Destination>, failure: Option<u8>) ->
             Answer::TlsFailed(FAULTS[way % 6])
         }
         (Kind::Lookup, None) => Answer::Routed(Routing::Found(Route::to(Arc::clone(destination)))),
-        (Kind::Lookup, Some(_)) => Answer::Routed(Routing::Unavailable),
+        (Kind::Lookup, Some(way)) => Answer::Routed(other_than_a_route(way)),
         (Kind::Connect, None) => Answer::Connected(BackendFacts {
             address: SocketAddr::from(([203, 0, 113, 10], 143)),
             local: SocketAddr::from(([198, 51, 100, 1], 40000)),
@@ -448,6 +449,18 @@ fn answer_to(kind: Kind, destination: &Arc<Destination>, failure: Option<u8>) ->
             ];
             Answer::ConnectFailed(FAULTS[way % 6])
         }
+    }
+}
+
+fn other_than_a_route(way: usize) -> Routing {
+    let user = b"some\r\nbody".to_vec();
+    let denial = Denial::with_text("no\r\n");
+    match way % 5 {
+        0 => Routing::Unavailable,
+        1 => Routing::Referred(Referral { user, host: "two.test".into(), port: Some(143) }),
+        2 => Routing::Refused(Denial { judged: true, ..denial }),
+        3 => Routing::Refused(Denial { hold: Some(Duration::from_secs(7)), ..denial }),
+        _ => Routing::Refused(Denial { last: true, ..denial }),
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         min_version: TlsVersion::V1_2,
         normalize: Normalize::Lowercase,
         master_user_separators: vec!['%'],
+        username_claim: "email".into(),
         lookup_timeout: Duration::from_secs(5),
         backend_timeout: Duration::from_secs(10),
         connect_retries: 2,

@@ -5,6 +5,7 @@
 //! it when a session begins or logs in, never while bytes pass.
 
 pub(crate) mod limits;
+mod plans;
 pub(crate) mod site;
 mod told;
 

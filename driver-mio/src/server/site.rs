@@ -2,7 +2,7 @@
 //!
 //! A [`Site`] is loaded whole or not at all, before anything is bound, and `gatepost check` loads
 //! it as `gatepost run` does. It is immutable and shared by all workers. Certificates are
-//! `tls/server.rs`'s, trust in backends `tls/client.rs`'s.
+//! `tls/server.rs`'s, trust in backends `tls/client.rs`'s, the way to a destination `plans.rs`'s.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_core::config::{
-    self, Config, Destination, Listener, MappingSource, Normalize, Protocol, TlsMode, TlsVersion,
+    self, Config, Destination, Listener, Normalize, Protocol, TlsMode, TlsVersion,
 };
-use gatepost_core::route::table::FileMap;
+use gatepost_core::route::plan::Plan;
 use gatepost_core::sasl::Login;
 use gatepost_core::secret::Secret;
 use zeroize::Zeroizing;
 
+use crate::server::plans;
 use crate::tls::{
     Certificate, CertificateSource, ClientConfig, ClientPolicy, MinVersion, ServerConfig,
     ServerPolicy, ServerTls, Trust, client_config, server_name,
@@ -29,7 +30,12 @@ pub struct Site {
     pub(crate) listeners: Vec<ServedListener>,
     /// How to do TLS with a destination.
     backends: HashMap<(String, Protocol), Arc<ClientConfig>>,
-    routes: Routes,
+    /// Where accounts live, in each form of names that a listener uses.
+    plans: Vec<(Normalize, Plan)>,
+    /// In the map.
+    accounts: usize,
+    destinations: Vec<Arc<Destination>>,
+    default: Arc<Destination>,
     /// The accounts of probes, by destination.
     probe_logins: HashMap<String, Arc<Login>>,
     backend_timeout: Duration,
@@ -40,14 +46,6 @@ pub struct Site {
 pub(crate) struct ServedListener {
     pub(crate) listener: Arc<Listener>,
     pub(crate) tls: Option<Arc<ServerConfig>>,
-}
-
-/// Where accounts live.
-struct Routes {
-    /// The map in each form of identifiers that a listener uses.
-    maps: Vec<(Normalize, FileMap)>,
-    destinations: Vec<Arc<Destination>>,
-    default: Arc<Destination>,
 }
 
 /// Something a configuration refers to is not as it should be.
@@ -72,21 +70,22 @@ impl Site {
         let certificates = load_certificates(config, &mut faults);
         let listeners = load_listeners(config, &certificates, &mut faults);
         let backends = load_backends(config, &mut faults);
-        let maps = load_maps(config, &mut faults);
+        let (plans, accounts) = plans::load(config).unwrap_or_else(|fault| {
+            faults.push(fault);
+            Default::default()
+        });
         let probe_logins = load_probe_logins(config, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
-        let routes = Routes {
-            maps,
-            destinations: config.destinations.clone(),
-            default: Arc::clone(&config.routing.default_destination),
-        };
         let backend_timeout = config.listeners.iter().map(|listener| listener.backend_timeout);
         Ok(Self {
             listeners,
             backends,
-            routes,
+            plans,
+            accounts,
+            destinations: config.destinations.clone(),
+            default: Arc::clone(&config.routing.default_destination),
             probe_logins,
             backend_timeout: backend_timeout.max().unwrap_or_default(),
             server: config.server.clone(),
@@ -94,12 +93,12 @@ impl Site {
     }
 
     pub(crate) fn destinations(&self) -> &[Arc<Destination>] {
-        &self.routes.destinations
+        &self.destinations
     }
 
     /// Where accounts go that no table knows.
-    pub(crate) fn default_destination(&self) -> &Arc<Destination> {
-        &self.routes.default
+    pub(crate) const fn default_destination(&self) -> &Arc<Destination> {
+        &self.default
     }
 
     /// Whom probes of a destination log in.
@@ -115,17 +114,12 @@ impl Site {
 
     /// Accounts in the map.
     pub fn accounts(&self) -> usize {
-        self.routes.maps.first().map_or(0, |(_, map)| map.len())
+        self.accounts
     }
 
-    /// The destination of an account, its name being in this form; the default one for those that
-    /// are not known or not named.
-    pub(crate) fn route(&self, identifier: Option<&[u8]>, form: Normalize) -> Arc<Destination> {
-        let routes = &self.routes;
-        let map = routes.maps.iter().find(|(known, _)| *known == form);
-        let found = identifier.zip(map).and_then(|(name, (_, map))| map.find(name));
-        let destination = found.and_then(|position| routes.destinations.get(position));
-        Arc::clone(destination.unwrap_or(&routes.default))
+    /// Where accounts live whose names are in this form.
+    pub(crate) fn plan(&self, form: Normalize) -> Option<&Plan> {
+        self.plans.iter().find(|(known, _)| *known == form).map(|(_, plan)| plan)
     }
 
     /// How to do TLS with a destination; none where it is not configured for any.
@@ -304,35 +298,4 @@ fn load_probe_logins(config: &Config, faults: &mut Vec<SiteFault>) -> HashMap<St
         }
     }
     loaded
-}
-
-fn load_maps(config: &Config, faults: &mut Vec<SiteFault>) -> Vec<(Normalize, FileMap)> {
-    let MappingSource::File { path } = &config.mapping.source else { return Vec::new() };
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) => {
-            faults.push(map_fault(path, &format_args!("cannot be read: {error}")));
-            return Vec::new();
-        }
-    };
-    let names: Vec<&str> = config.destinations.iter().map(|it| it.name.as_str()).collect();
-    let mut maps: Vec<(Normalize, FileMap)> = Vec::new();
-    for listener in &config.listeners {
-        let form = listener.normalize;
-        if maps.iter().any(|(known, _)| *known == form) {
-            continue;
-        }
-        match FileMap::parse(&text, &names, form) {
-            Ok(map) => maps.push((form, map)),
-            Err(fault) => {
-                faults.push(map_fault(path, &fault));
-                break;
-            }
-        }
-    }
-    maps
-}
-
-fn map_fault(path: &str, what: &dyn fmt::Display) -> SiteFault {
-    SiteFault { place: "mapping.file.path".to_owned(), what: format!("{path}: {what}") }
 }

@@ -52,10 +52,17 @@ impl Told {
         let told = survey::shared_by_all(protocol, &lists);
         let mut listeners = self.listeners.write().unwrap_or_else(PoisonError::into_inner);
         for listener in listeners.iter_mut().filter(|listener| listener.protocol == protocol) {
-            if listener.advertise_auto && listener.advertise != told {
+            if !listener.advertise_auto {
+                continue;
+            }
+            let mut told = told.clone();
+            // That clients may be referred follows from the configuration, not from backends.
+            let referrals = listener.advertise.iter().find(|it| it.as_str() == "LOGIN-REFERRALS");
+            told.extend(referrals.cloned());
+            if listener.advertise != told {
                 let words = told.join(" ");
                 log::info!("capabilities listener={} learned=\"{words}\"", listener.name);
-                Arc::make_mut(listener).advertise.clone_from(&told);
+                Arc::make_mut(listener).advertise = told;
             }
         }
     }

@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use gatepost_core::config::Host;
 use gatepost_core::race::Race;
+use gatepost_core::route::plan::Progress;
 use gatepost_core::{
-    Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Query, Refusal, Route, Routing,
-    Step, Target, Ticket, TlsFacts, TlsRole,
+    Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Query, Refusal, Routing, Step,
+    Target, Ticket, TlsFacts, TlsRole,
 };
 
 use crate::leg::{TlsFault, TlsUp, TlsVersion};
@@ -200,13 +201,15 @@ fn start_tls(
 
 fn route(query: &Query, body: &Body, resources: &Resources) -> Routing {
     let shared = &resources.shared;
-    let account = query.identifier.as_deref();
-    match &shared.rig.lookup {
-        Some(lookup) => lookup(account),
-        None => {
-            let destination = shared.site.route(account, body.record.listener.normalize);
-            Routing::Found(Route::to(destination))
-        }
+    if let Some(lookup) = &shared.rig.lookup {
+        return lookup(query.identifier.as_deref());
+    }
+    let listener = &body.record.listener;
+    let plan = shared.site.plan(listener.normalize);
+    match plan.map(|plan| plan.route(query, listener, &mut |_| {})) {
+        Some(Progress::Decided(routing)) => routing,
+        // No store but the file is there to be asked, and every listener's form has its plan.
+        Some(Progress::Ask(_)) | None => Routing::Unavailable,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which scripts can be played over sockets, and why others cannot.
 
-use gatepost_core::{Leg, LegFault, Refusal, TlsFault};
+use gatepost_core::{Denial, Leg, LegFault, Refusal, TlsFault};
 
 use super::super::timeline::{Deed, Emission, Reply, Script, What, World};
 
@@ -57,9 +57,12 @@ fn unable_to_answer(reply: &Reply) -> Option<&'static str> {
     match reply {
         Reply::TlsUp(..)
         | Reply::Found(_)
+        | Reply::Referred(_)
+        | Reply::Denied(Denial { hold: None, .. })
         | Reply::Unavailable
         | Reply::Connected { .. }
         | Reply::ConnectFailed(_) => None,
+        Reply::Denied(_) => Some("time"),
         Reply::TlsFailed(_, TlsFault::Protocol | TlsFault::Alert | TlsFault::Closed)
         | Reply::TlsFailed(Leg::Backend, TlsFault::Certificate) => None,
         Reply::TlsFailed(..) => Some("a handshake's failure that this side cannot cause"),

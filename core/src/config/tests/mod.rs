@@ -6,6 +6,7 @@ mod faults;
 mod hosts;
 mod reference;
 mod resolved;
+mod steps;
 
 use alloc::{
     string::{String, ToString},

@@ -9,12 +9,15 @@ use alloc::{
 
 use super::{config, faults, parse, warnings};
 use crate::config::keys::{KEYS, Standing};
+use crate::route::table::FileMap;
 
 const REFERENCE: &str = include_str!("../../../../config-examples/reference.toml");
 const MINIMAL: &str = include_str!("../../../../config-examples/minimal.toml");
 const TWO_BACKENDS: &str = include_str!("../../../../config-examples/two-backends.toml");
 const SEVERAL_HOSTS: &str = include_str!("../../../../config-examples/several-hosts.toml");
 const TWO_BACKENDS_MAP: &str = include_str!("../../../../config-examples/two-backends.map");
+const BY_STEPS: &str = include_str!("../../../../config-examples/migration-by-steps.toml");
+const BY_STEPS_MAP: &str = include_str!("../../../../config-examples/migration-by-steps.map");
 
 /// Keys without which the reference would not load, so that it cannot show a default.
 const REQUIRED: [&str; 11] = [
@@ -76,7 +79,7 @@ fn entries() -> Vec<Entry> {
 /// The documented key that a key is, or is below.
 fn documented(key: &str) -> Option<(&'static str, Standing)> {
     KEYS.iter().copied().find(|(pattern, standing)| {
-        let below = *standing == Standing::Http || *pattern == "mapping.step";
+        let below = *standing == Standing::Http;
         let (mut left, mut right) = (pattern.split('.'), key.split('.'));
         let same = left.by_ref().zip(right.by_ref()).all(|(p, k)| p == "*" || p == k);
         same && pattern.split('.').count() <= key.split('.').count()
@@ -113,12 +116,20 @@ fn activated(entry: &Entry, value: Option<&str>) -> String {
         let other = lines.iter().position(|line| line.starts_with("host = ")).unwrap();
         replaced.push((other, String::new()));
     }
-    with(&replaced)
+    if value.is_some() || !entry.key.starts_with("mapping.step.") {
+        return with(&replaced);
+    }
+    // A step's keys need each other.
+    let place = entry.header.unwrap();
+    let block = lines[place..].iter().take_while(|line| !line.is_empty()).enumerate();
+    let is_comment = |line: &str| line.starts_with("# ");
+    let block = block.filter(|(_, line)| !is_comment(line)).map(|(at, _)| place + at);
+    with(&block.map(|place| (place, bare(place))).collect::<Vec<_>>())
 }
 
 #[test]
 fn the_examples_load() {
-    for text in [REFERENCE, MINIMAL, TWO_BACKENDS, SEVERAL_HOSTS] {
+    for text in [REFERENCE, MINIMAL, TWO_BACKENDS, SEVERAL_HOSTS, BY_STEPS] {
         assert_eq!(warnings(text), [""; 0]);
     }
     assert_eq!(config(MINIMAL).listeners.len(), 2);
@@ -127,17 +138,13 @@ fn the_examples_load() {
 }
 
 #[test]
-fn the_map_file_names_the_destinations_of_its_configuration() {
-    let config = config(TWO_BACKENDS);
-    let lines: Vec<&str> = TWO_BACKENDS_MAP
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect();
-    assert!(!lines.is_empty());
-    for line in lines {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [_, destination] = words[..] else { panic!("{line}") };
-        assert!(config.destination(destination).is_some(), "{line}");
+fn a_map_file_loads_with_its_configuration() {
+    for (text, map) in [(TWO_BACKENDS, TWO_BACKENDS_MAP), (BY_STEPS, BY_STEPS_MAP)] {
+        let config = config(text);
+        let names: Vec<&str> = config.destinations.iter().map(|it| it.name.as_str()).collect();
+        let form = config.listeners[0].normalize;
+        let map = FileMap::parse(map.as_bytes(), &names, form).unwrap();
+        assert!(!map.is_empty());
     }
 }
 
@@ -172,8 +179,7 @@ fn every_key_that_is_not_built_says_so() {
     let mut seen = 0;
     for entry in entries().iter().filter(|entry| entry.standing == Standing::NotBuilt) {
         let found = faults(&activated(entry, None));
-        let key = if entry.pattern == "mapping.step" { entry.pattern } else { &entry.key };
-        let line = if key == entry.key { entry.place } else { entry.header.unwrap() } + 1;
+        let (line, key) = (entry.place + 1, &entry.key);
         let expected = format!(
             "line {line}: {key}: is documented but not built yet; remove it to start without it"
         );

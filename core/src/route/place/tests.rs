@@ -146,6 +146,15 @@ fn failover_keeps_to_the_order_of_the_file() {
     assert_eq!(first(&["a", "b", "c"], &[]), None);
 }
 
+#[test]
+fn the_order_is_that_of_picks_where_one_after_the_other_is_lost() {
+    let hosts = hosts(&["a.test", "b.test=2", "c.test:1993", "d.test standby", "e.test down"]);
+    let key = b"user9@example.com";
+    let order = order(&hosts, wish(Policy::Rendezvous, key, 0));
+    let labels: Vec<_> = order.iter().map(|host| &*host.label).collect();
+    assert_eq!((labels[0], labels[3], labels.len()), ("c.test:1993", "d.test", 4));
+}
+
 /// Seeded pictures of hosts: whoever is picked may serve, and nobody better was passed over.
 #[test]
 fn whoever_is_picked_is_among_the_best() {
