@@ -93,6 +93,7 @@ fn configuration(plan: &Plan) -> Config {
             hostname: None,
             // Drains in scripts let relays live.
             shutdown_grace: Duration::from_secs(3600),
+            host_down: plan.host_down,
             log_level: LogLevel::Warn,
             log_format: LogFormat::Text,
         },

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 
 use gatepost_conformance::script::{self, Order, Place, Plan, Served};
-use gatepost_tokio::config::{Destination, Protocol};
+use gatepost_tokio::config::{Destination, Host, Protocol};
 use gatepost_tokio::{
     Accepted, ConnectFault, Connected, Connector, Gatepost, Request, Target, TlsFault,
 };
@@ -111,6 +111,7 @@ fn gatepost(plan: &Plan) -> io::Result<Gatepost> {
         .backend_tls(client)
         .shutdown_grace(std::time::Duration::from_secs(3600))
         .remember_capabilities(false)
+        .host_down(plan.host_down)
         .build()
         .map_err(io::Error::other)
 }
@@ -121,10 +122,14 @@ struct Scripted(Plan);
 impl Connector for Scripted {
     type Stream = Capped;
 
-    async fn connect(&self, target: Target) -> Result<Connected<Capped>, ConnectFault> {
+    async fn connect(
+        &self,
+        target: Target,
+        host: Arc<Host>,
+    ) -> Result<Connected<Capped>, ConnectFault> {
         let plan = &self.0;
         let endpoint = target.destination.endpoint(target.protocol).unwrap();
-        let address = (plan.resolve)(&target.destination.host, endpoint.port)?;
+        let address = (plan.resolve)(&host.name, endpoint.port_on(&host))?;
         let socket = TcpStream::connect(address).await.map_err(|_| ConnectFault::Refused)?;
         socket.set_nodelay(true).unwrap();
         let local = socket.local_addr().unwrap();

@@ -4,12 +4,14 @@
 //! and what they ask for. The session acts on it. Each call eats at most one unit, so whatever
 //! lies behind that unit still belongs to whoever comes next: TLS, the backend, the relay.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::close::{AttemptFault, By, Reason};
 use crate::introduction::Introduction;
 use crate::sasl::Login;
 use crate::secret::Secret;
+use crate::verdict::Referral;
 
 /// The outcome of one call to an automaton.
 #[derive(Debug)]
@@ -50,12 +52,17 @@ pub(crate) enum BackendAsk<W> {
     Nothing,
     /// TLS; the backend has agreed.
     StartTls,
+    /// What comes next: all that the backend can do is known, and nobody logs in yet. Asked only
+    /// where the settings want a survey.
+    Surveyed(Vec<String>),
     /// The client's answer to this challenge.
     Challenge(Secret),
     /// The verdict: logged in, and no reply to any command of ours is due any more.
     Accepted(W),
     /// The verdict: refused, in the backend's words, cleaned.
     Refused(Vec<u8>),
+    /// The verdict: the account lives elsewhere.
+    Referred(Referral),
     /// The attempt failed.
     Fault(AttemptFault),
 }
@@ -67,9 +74,11 @@ impl<W> Advance<BackendAsk<W>> {
             BackendAsk::More => BackendAsk::More,
             BackendAsk::Nothing => BackendAsk::Nothing,
             BackendAsk::StartTls => BackendAsk::StartTls,
+            BackendAsk::Surveyed(list) => BackendAsk::Surveyed(list),
             BackendAsk::Challenge(challenge) => BackendAsk::Challenge(challenge),
             BackendAsk::Accepted(words) => BackendAsk::Accepted(welcome(words)),
             BackendAsk::Refused(line) => BackendAsk::Refused(line),
+            BackendAsk::Referred(referral) => BackendAsk::Referred(referral),
             BackendAsk::Fault(fault) => BackendAsk::Fault(fault),
         };
         Advance { eaten: self.eaten, ask }

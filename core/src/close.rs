@@ -2,7 +2,7 @@
 //!
 //! What the operator reads is a [`Close`] (a session's end) or an [`AttemptFault`] (one attempt at
 //! a backend). What the client hears is a [`Refusal`], worded by each protocol. Whether to try
-//! again is [`AttemptFault::may_repeat`]. They are separate types with total maps between them, so
+//! again is [`AttemptFault::again`]. They are separate types with total maps between them, so
 //! that a new fault cannot be added without deciding all three.
 //!
 //! Nothing here formats protocol text: that is `imap/mod.rs` and its siblings.
@@ -353,6 +353,8 @@ pub enum ConnectFault {
     OwnListener,
     /// The destination is to be reached from addresses of which none fits.
     NoSourceAddress,
+    /// No host may serve: each of them is down, or out of service until its cooldown is over.
+    Down,
     /// Anything else that the operating system reports.
     Io,
 }
@@ -367,6 +369,7 @@ impl ConnectFault {
             | Self::TimedOut
             | Self::NoAddress
             | Self::Exhausted
+            | Self::Down
             | Self::Io => false,
         }
     }
@@ -382,6 +385,7 @@ impl fmt::Display for ConnectFault {
             Self::Exhausted => "exhausted",
             Self::OwnListener => "own-listener",
             Self::NoSourceAddress => "no-source-address",
+            Self::Down => "down",
             Self::Io => "io",
         })
     }
@@ -427,6 +431,8 @@ pub enum AttemptFault {
     ServerBug,
     /// The backend refuses a mode that its clients are promised before they log in.
     ModeRefused,
+    /// The backend refers the account to a host where the login may not go.
+    Referral,
     /// The destination does not serve this protocol.
     NoEndpoint,
     /// Credentials would leave unencrypted, and the destination does not allow that.
@@ -449,6 +455,7 @@ impl AttemptFault {
             | Self::TooLong
             | Self::TooManyLines
             | Self::CommandRejected
+            | Self::Referral
             | Self::Temporary => Refusal::Unavailable,
             Self::Tls(fault) => match fault {
                 TlsFault::Certificate | TlsFault::NoCommonGround | TlsFault::Setup => {
@@ -469,34 +476,56 @@ impl AttemptFault {
         }
     }
 
-    /// Whether the same login may be tried once more. `credentials_sent`: they have left for the
+    /// Where the same login may be tried once more. `credentials_sent`: they have left for the
     /// backend, so that only its explicit "not now" makes a repetition safe.
-    pub const fn may_repeat(self, credentials_sent: bool) -> bool {
+    pub const fn again(self, credentials_sent: bool) -> Again {
+        let again = self.again_before_credentials();
+        if credentials_sent && !matches!(self, Self::Temporary) { Again::Never } else { again }
+    }
+
+    const fn again_before_credentials(self) -> Again {
         match self {
-            Self::Temporary => true,
-            Self::Connect(fault) if fault.is_configuration() => false,
-            Self::Connect(_)
+            Self::Connect(fault) if fault.is_configuration() => Again::Never,
+            Self::Connect(ConnectFault::Down) => Again::Never,
+            Self::Temporary
+            | Self::Connect(_)
             | Self::TimedOut
             | Self::Eof
             | Self::Lost(_)
             | Self::GreetingBye
             | Self::Protocol
             | Self::TooLong
-            | Self::TooManyLines => !credentials_sent,
-            Self::Tls(_) => matches!(self.refusal(), Refusal::Unavailable) && !credentials_sent,
-            Self::GreetingPreauth
-            | Self::StartTlsMissing
-            | Self::StartTlsRefused
-            | Self::NoWayToLogIn
+            | Self::TooManyLines => Again::Anywhere,
+            Self::Tls(fault) => match fault {
+                TlsFault::Protocol | TlsFault::Alert | TlsFault::Closed => Again::Anywhere,
+                TlsFault::Certificate | TlsFault::NoCommonGround => Again::Elsewhere,
+                TlsFault::Setup => Again::Never,
+            },
+            Self::GreetingPreauth | Self::StartTlsMissing | Self::StartTlsRefused => {
+                Again::Elsewhere
+            }
+            Self::NoWayToLogIn
             | Self::MechanismMissing
             | Self::CommandRejected
             | Self::ServerBug
             | Self::ModeRefused
+            | Self::Referral
             | Self::NoEndpoint
             | Self::PlaintextForbidden
-            | Self::Loop => false,
+            | Self::Loop => Again::Never,
         }
     }
+}
+
+/// Where a login whose attempt failed may be tried once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Nowhere.
+    Never,
+    /// At another host: this one will not change its mind.
+    Elsewhere,
+    /// At another host if there is one, and at this one too.
+    Anywhere,
 }
 
 impl fmt::Display for AttemptFault {
@@ -520,6 +549,7 @@ impl fmt::Display for AttemptFault {
             Self::Temporary => "temporary",
             Self::ServerBug => "server-bug",
             Self::ModeRefused => "mode-refused",
+            Self::Referral => "referral",
             Self::NoEndpoint => "no-endpoint",
             Self::PlaintextForbidden => "plaintext-forbidden",
             Self::Loop => "loop",

@@ -46,8 +46,11 @@
 //! 6. A reply from a backend counts only as the answer to a command that is outstanding. No
 //!    hand-off while a reply to one of our own commands is still due.
 //! 7. An ending is data ([`Close`]), and network input never panics.
-//! 8. The core picks no host and knows no health: [`Target`] leaves host and address to the
-//!    driver; [`BackendFacts`] says what was chosen.
+//! 8. The core's session picks no host and knows no health: [`Target`] leaves host and address to
+//!    the driver (with the core's [`crate::fleet::Fleet`]). Before it begins to connect, the driver
+//!    says which host it will be ([`Answer::Heading`], after which the step is still outstanding),
+//!    so that an attempt whose time runs out while connecting has a host to blame;
+//!    [`BackendFacts`] says what came of it, and each heading ends in one [`Note::HostJudged`].
 //! 9. Where a listener carries its clients from their first byte
 //!    ([`crate::config::Listener::bridge`]), nothing is looked up or eaten, and [`Step::Splice`]
 //!    follows the connection and its TLS.
@@ -57,10 +60,11 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::close::{AttemptFault, Close, ConnectFault, LegFault, Refusal, State, TlsFault};
-use crate::config::{Destination, Protocol};
+use crate::config::{Destination, Host, Protocol};
+use crate::health::Outcome;
 use crate::origin::Origin;
 use crate::relay::Relay;
 use crate::sasl::{Login, Mechanism};
@@ -172,6 +176,8 @@ pub enum Answer {
     TlsFailed(TlsFault),
     /// To [`Step::Lookup`].
     Routed(Routing),
+    /// To [`Step::Connect`], before its answer: where to; the step stays outstanding.
+    Heading(Arc<Host>),
     /// To [`Step::Connect`].
     Connected(BackendFacts),
     /// To [`Step::Connect`].
@@ -225,8 +231,8 @@ pub enum TlsRole {
     /// Toward a balancer, under its PROXY header: with the certificate that the listener names for
     /// that.
     Balancer,
-    /// As the destination's configuration says.
-    Client(Arc<Destination>),
+    /// As the destination's configuration says, with that host of it.
+    Client(Arc<Destination>, Arc<Host>),
 }
 
 /// What a handshake established.
@@ -306,7 +312,7 @@ impl Route {
 /// What to connect to.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Where; the driver resolves its host and picks an address.
+    /// Where; the driver picks one of its hosts, resolves it and picks an address.
     pub destination: Arc<Destination>,
     /// Which of its ports.
     pub protocol: Protocol,
@@ -317,6 +323,10 @@ pub struct Target {
     pub key: Arc<[u8]>,
     /// How many attempts of this login failed before this one.
     pub tried: u32,
+    /// There and nowhere else, where a backend referred the login.
+    pub referred: Option<Arc<Host>>,
+    /// Hosts where an attempt of this login failed: there only if there is no other.
+    pub avoid: Vec<Arc<Host>>,
 }
 
 /// What was connected to.
@@ -326,7 +336,7 @@ pub struct BackendFacts {
     pub address: SocketAddr,
     /// Our address on that connection.
     pub local: SocketAddr,
-    /// The capabilities that this destination announced last in the state in which a login
+    /// The capabilities that this host announced last in the state in which a login
     /// begins there, as told by [`Note::Learned`].
     pub remembered: Option<Arc<[u8]>>,
 }
@@ -338,10 +348,35 @@ pub enum Note {
     AttemptFailed {
         /// Which destination.
         destination: Arc<Destination>,
+        /// Which of its hosts; none: there was none to go to.
+        host: Option<Arc<Host>>,
         /// What went wrong.
         fault: AttemptFault,
         /// Where in the handshake.
         state: State,
+    },
+    /// What an attempt says of its host, once for each [`Answer::Heading`]; for
+    /// [`crate::fleet::Fleet::judge`].
+    HostJudged {
+        /// Which destination.
+        destination: Arc<Destination>,
+        /// Which of its hosts.
+        host: Arc<Host>,
+        /// For which client.
+        client: IpAddr,
+        /// What it says.
+        outcome: Outcome,
+    },
+    /// A backend referred a login to another host.
+    Referred {
+        /// Which destination.
+        destination: Arc<Destination>,
+        /// Who referred.
+        from: Arc<Host>,
+        /// Where to.
+        to: Arc<Host>,
+        /// Whether the login goes there.
+        followed: bool,
     },
     /// A login was refused, by the backend or before it.
     LoginRefused {
@@ -366,11 +401,13 @@ pub enum Note {
     Origin(Box<Origin>),
     /// The destination is to be told who the client is, and does not offer the means.
     ForwardingNotOffered(Arc<Destination>),
-    /// The capabilities that a destination announced when the login began; worth remembering for
+    /// The capabilities that a host announced when the login began; worth remembering for
     /// [`BackendFacts::remembered`].
     Learned {
         /// Which destination.
         destination: Arc<Destination>,
+        /// Which of its hosts.
+        host: Arc<Host>,
         /// The list, as the backend wrote it.
         capabilities: Arc<[u8]>,
     },

@@ -7,6 +7,7 @@
 //! Invariant: credentials that act for somebody else go as SASL or not at all, since no login
 //! command can say so.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -29,6 +30,13 @@ pub(crate) struct Settings {
     pub(crate) identity: Option<Identity>,
     /// Capabilities that this backend announced in an earlier session.
     pub(crate) remembered: Option<Arc<[u8]>>,
+    /// Whether to stop before the login and say what the backend can do.
+    pub(crate) survey: bool,
+}
+
+/// The lines or words of a list, as text.
+pub(crate) fn surveyed<'a>(list: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+    list.map(|item| String::from_utf8_lossy(item).into_owned()).collect()
 }
 
 /// One way of presenting a login. `C` is how the protocol's own login command is used, for

@@ -19,9 +19,11 @@ pub mod close;
 pub mod config;
 pub mod contract;
 mod dialogue;
+pub mod fleet;
 mod forward;
 pub mod guard;
 mod handshake;
+pub mod health;
 pub mod imap;
 mod introduction;
 pub mod line;
@@ -29,8 +31,11 @@ mod literal;
 pub mod managesieve;
 pub mod origin;
 pub mod pop3;
+pub mod probe;
 mod protocol;
 pub mod proxy_protocol;
+pub mod race;
+mod referral;
 pub mod relay;
 pub mod route;
 pub mod sasl;
@@ -39,11 +44,13 @@ pub mod session;
 mod smtp;
 pub mod source;
 pub mod submission;
+pub mod survey;
 pub mod time;
 pub mod verdict;
 
 pub use close::{
-    AttemptFault, By, Close, ConnectFault, HeaderFault, LegFault, Reason, Refusal, State, TlsFault,
+    Again, AttemptFault, By, Close, ConnectFault, HeaderFault, LegFault, Reason, Refusal, State,
+    TlsFault,
 };
 pub use contract::{
     Answer, BackendFacts, ClientFacts, Event, Inbox, Leg, Note, Outbox, Peer, Query, Route,

@@ -11,7 +11,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::automaton::{Advance, BackendAsk, FrontendAsk};
-use crate::close::{Reason, Refusal, State};
+use crate::close::{AttemptFault, Reason, Refusal, State};
 use crate::config::{Listener, Protocol};
 use crate::dialogue::Terms;
 use crate::guard::{Guard, Literals};
@@ -233,6 +233,53 @@ impl Frontend {
 }
 
 impl Backend {
+    /// The handshake of a probe, which stops before the login; none for protocols that are carried.
+    pub(crate) fn of_probe(
+        protocol: Protocol,
+        login: Arc<Login>,
+        settings: Settings,
+        hostname: &str,
+    ) -> Option<Self> {
+        Some(match protocol {
+            Protocol::Imap => {
+                // It says nothing of a client.
+                Self::Imap(imap::backend::Backend::new(login, settings, Default::default()))
+            }
+            Protocol::Pop3 => {
+                let modes = pop3::Modes::default();
+                Self::Pop3(pop3::backend::Backend::new(login, settings, modes))
+            }
+            Protocol::ManageSieve => {
+                Self::ManageSieve(managesieve::backend::Backend::new(login, settings))
+            }
+            Protocol::Submission => {
+                let proxy = hostname.as_bytes().to_vec();
+                let names = submission::Names { client: None, proxy, protocol: "ESMTP" };
+                Self::Submission(submission::backend::Backend::new(login, settings, names))
+            }
+            Protocol::Smtp | Protocol::Lmtp => return None,
+        })
+    }
+
+    /// Goes on with the login after the survey.
+    pub(crate) fn log_in(&mut self, out: &mut Vec<u8>) -> Result<(), AttemptFault> {
+        match self {
+            Self::Imap(backend) => backend.log_in(out),
+            Self::Pop3(backend) => backend.log_in(out),
+            Self::ManageSieve(backend) => backend.log_in(out),
+            Self::Submission(backend) => backend.log_in(out),
+        }
+    }
+
+    /// The protocol's goodbye, to be said where nothing is outstanding.
+    pub(crate) const fn farewell(&self) -> &'static [u8] {
+        match self {
+            Self::Imap(_) => b"Q LOGOUT\r\n",
+            Self::Pop3(_) | Self::Submission(_) => b"QUIT\r\n",
+            Self::ManageSieve(_) => b"LOGOUT\r\n",
+        }
+    }
+
     /// Where it stands.
     pub(crate) fn state(&self) -> State {
         match self {

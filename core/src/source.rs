@@ -74,12 +74,13 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::config::Forwarding;
+    use crate::config::{Forwarding, Policy};
 
     fn destination(name: &str, sources: &[&str]) -> Destination {
         Destination {
             name: name.into(),
-            host: "backend.test".into(),
+            hosts: Vec::new(),
+            policy: Policy::First,
             tls_server_name: None,
             forwarding: Forwarding::None,
             tls_allow_invalid_certs: false,
@@ -91,6 +92,8 @@ mod tests {
             hide_auth_errors: false,
             allow_plaintext_auth: false,
             guard: false,
+            referral_hosts: Vec::new(),
+            probing: None,
             proxy_ttl: 7,
             endpoints: Vec::new(),
         }

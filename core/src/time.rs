@@ -60,6 +60,8 @@ pub enum Timer {
     Backend,
     /// The relay, with no byte either way.
     Idle,
+    /// Not a deadline: the pause before an attempt is repeated.
+    Retry,
     /// Not a deadline: the next sign of life to a client that waits (IMAP).
     Working,
 }
@@ -75,6 +77,8 @@ pub enum Expiry {
     Release,
     /// The attempt counts as failed and may be repeated.
     FailAttempt,
+    /// The next attempt begins.
+    Repeat,
     /// A line to the client, and on it goes.
     SignOfLife,
 }
@@ -90,6 +94,7 @@ impl Timer {
             Self::Lookup => "lookup",
             Self::Backend => "backend",
             Self::Idle => "idle",
+            Self::Retry => "retry",
             Self::Working => "working",
         }
     }
@@ -102,6 +107,7 @@ impl Timer {
             Self::Hold => Expiry::Release,
             Self::Lookup => Expiry::Refuse(Refusal::Unavailable),
             Self::Backend => Expiry::FailAttempt,
+            Self::Retry => Expiry::Repeat,
             Self::Working => Expiry::SignOfLife,
         }
     }

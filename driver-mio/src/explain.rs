@@ -3,13 +3,14 @@
 //! The search is the core's own, asked as a session asks it; here it is only put into words. No
 //! store, resolver or backend is contacted: what only they know is said to be theirs.
 //!
-//! Not here: which host of several a destination would take; [`place`] says as much as the
-//! configuration tells. Read next: the core's `route/plan.rs`.
+//! Not here: which hosts are out of service, which a running server alone knows; they are told in
+//! the order in which the account would go to them. Read next: the core's `route/plan.rs`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use gatepost_core::config::{Config, Listener, MappingSource, OnError, Protocol};
+use gatepost_core::config::{Config, Listener, MappingSource, OnError, Policy, Protocol, Standing};
+use gatepost_core::route::place::{Wish, order};
 use gatepost_core::route::plan::{Clue, Progress};
 use gatepost_core::route::step::Decision;
 use gatepost_core::route::{Named, identify, split_account};
@@ -91,7 +92,7 @@ fn search(
     let client = question.client.unwrap_or(IpAddr::from([0, 0, 0, 0]));
     let local = listener.bind.first().copied().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
     let query = Query {
-        identifier: Some(named.identifier),
+        identifier: Some(named.identifier.clone()),
         login: Arc::new(login),
         protocol: listener.protocol,
         client: SocketAddr::new(client, 0),
@@ -102,7 +103,9 @@ fn search(
     };
     let progress = plan.route(&query, listener, &mut |clue| lines.push(told(&clue, config)));
     match progress {
-        Progress::Decided(routing) => tell_end(&routing, listener.protocol, lines),
+        Progress::Decided(routing) => {
+            tell_end(&routing, listener.protocol, &named.identifier, lines);
+        }
         Progress::Ask(_) => tell_store(config, lines),
     }
 }
@@ -164,13 +167,14 @@ fn map_of(config: &Config) -> &str {
     }
 }
 
-fn tell_end(routing: &Routing, protocol: Protocol, lines: &mut Vec<String>) {
+fn tell_end(routing: &Routing, protocol: Protocol, account: &[u8], lines: &mut Vec<String>) {
     match routing {
         Routing::Found(route) => {
             if let Some(alert) = &route.alert {
                 lines.push(format!("alert \"{}\"", alert.escape_debug()));
             }
             lines.push(place(route, protocol));
+            tell_hosts(route, protocol, account, lines);
         }
         Routing::Referred(Referral { user, host, port }) => {
             let port = port.map(|port| format!(":{port}")).unwrap_or_default();
@@ -189,9 +193,12 @@ fn place(route: &Route, protocol: Protocol) -> String {
     let name = &destination.name;
     match destination.endpoint(protocol) {
         Some(endpoint) => {
-            let at = match route.at {
-                Some(at) => at.to_string(),
-                None => format!("{} port {}", destination.host, endpoint.port),
+            let at = match (route.at, destination.hosts.as_slice()) {
+                (Some(at), _) => at.to_string(),
+                (None, [host]) => format!("{} port {}", host.name, endpoint.port_on(host)),
+                (None, hosts) => {
+                    format!("{} hosts, policy {}", hosts.len(), destination.policy.name())
+                }
             };
             let (tls, forwarding) = (endpoint.tls.name(), endpoint.forwarding.name());
             format!("destination {name}: {at}, tls {tls}, forwarding {forwarding}")
@@ -199,6 +206,32 @@ fn place(route: &Route, protocol: Protocol) -> String {
         None => {
             format!("destination {name}: does not speak {}, so the login fails", protocol.name())
         }
+    }
+}
+
+/// Which hosts of several the account would go to, in which order, and why.
+fn tell_hosts(route: &Route, protocol: Protocol, account: &[u8], lines: &mut Vec<String>) {
+    let destination = &route.destination;
+    let endpoint = destination.endpoint(protocol);
+    let Some(endpoint) = endpoint.filter(|_| route.at.is_none() && destination.hosts.len() > 1)
+    else {
+        return;
+    };
+    let key = route.key.as_deref().unwrap_or(account);
+    let wish = Wish { policy: destination.policy, key, turn: 0 };
+    for (place, host) in order(&destination.hosts, wish).into_iter().enumerate() {
+        let why = match (place, destination.policy) {
+            (0, Policy::Rendezvous) => "the account's own",
+            (0, Policy::First) => "the first",
+            (_, Policy::RoundRobin) => "in turn with the others",
+            (_, Policy::Rendezvous | Policy::First) => "where those above are out of service",
+        };
+        let (name, port) = (&host.name, endpoint.port_on(host));
+        let (weight, standing) = (host.weight, host.standing.name());
+        lines.push(format!("  host {name} port {port}, weight {weight}, {standing}: {why}"));
+    }
+    for host in destination.hosts.iter().filter(|host| host.standing == Standing::Down) {
+        lines.push(format!("  host {}: down by the configuration", host.name));
     }
 }
 

@@ -17,6 +17,7 @@ mod listen;
 mod log_line;
 mod map_file;
 mod pipe;
+mod probes;
 mod relay;
 mod rig;
 mod server;

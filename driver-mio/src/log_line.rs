@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use gatepost_core::config::{Destination, LogFormat};
+use gatepost_core::config::{Destination, Host, LogFormat, Protocol};
+use gatepost_core::health::Change;
+use gatepost_core::probe::Trouble;
 use gatepost_core::{AttemptFault, Close, Refusal, State};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -63,6 +65,56 @@ pub(crate) fn refused(record: &Record, refusal: Refusal, format: LogFormat) {
         let mut line = login("refused", record);
         line.text("refusal", refusal_name(refusal));
         log::info!("{}", line.render(format));
+    }
+}
+
+/// A host of a destination is out of service, or in it again.
+pub(crate) fn host_changed(
+    (destination, host, protocol): (&Destination, &Host, Protocol),
+    change: Change,
+    format: LogFormat,
+) {
+    let event = match change {
+        Change::Tripped => "host-tripped",
+        Change::Recovered => "host-recovered",
+        Change::ProbedDown => "host-down",
+        Change::ProbedUp => "host-up",
+    };
+    let mut line = Line { event, fields: Vec::new() };
+    line.text("destination", destination.name.as_str());
+    line.text("host", &*host.label);
+    line.text("protocol", protocol.name());
+    log::warn!("{}", line.render(format));
+}
+
+/// A probe did not come to a good end.
+pub(crate) fn probe_failed(
+    (destination, host, protocol): (&Destination, &Host, Protocol),
+    trouble: Trouble,
+    state: State,
+    format: LogFormat,
+) {
+    let mut line = Line { event: "probe-failed", fields: Vec::new() };
+    line.text("destination", destination.name.as_str());
+    line.text("host", &*host.label);
+    line.text("protocol", protocol.name());
+    let fault = match trouble {
+        Trouble::Fault(fault) => fault.to_string(),
+        Trouble::Refused => "refused".to_owned(),
+    };
+    line.text("fault", fault);
+    line.text("state", state.to_string());
+    log::warn!("{}", line.render(format));
+}
+
+/// A backend referred a login to another host.
+pub(crate) fn referred(record: &Record, to: &Host, followed: bool, format: LogFormat) {
+    let level = if followed { log::Level::Info } else { log::Level::Warn };
+    if log::log_enabled!(level) {
+        let mut line = login("referred", record);
+        line.text("to", &*to.label);
+        line.text("followed", if followed { "yes" } else { "no" });
+        log::log!(level, "{}", line.render(format));
     }
 }
 
@@ -130,7 +182,9 @@ fn login(event: &'static str, record: &Record) -> Line {
     line.text("client_tls", tls_name(record.client_tls));
     if let Some(destination) = &record.destination {
         line.text("destination", destination.name.as_str());
-        line.text("host", destination.host.as_str());
+        if let Some(host) = &record.host {
+            line.text("host", &*host.label);
+        }
         line.text("backend_tls", tls_name(record.backend_tls));
     }
     if let Some(address) = record.address {

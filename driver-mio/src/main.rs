@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::{Parser, Subcommand};
-use gatepost_core::config::{self, Config, LogFormat, LogLevel, Protocol};
+use gatepost_core::config::{self, Config, Host, LogFormat, LogLevel, Protocol, Standing};
 use gatepost_mio::{NoListener, Question, Rig, Server, Site, explain};
 use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -137,13 +137,27 @@ fn check(path: &Path) -> Result<(), Vec<String>> {
                 format!("{} {} {}", protocol.name(), endpoint.port, endpoint.tls.name())
             })
             .collect();
-        let (name, host) = (&destination.name, &destination.host);
-        say(format!("destination.{name}: {host} ({})", served.join(", ")));
+        let hosts: Vec<_> = destination.hosts.iter().map(|host| described(host)).collect();
+        let (name, hosts) = (&destination.name, hosts.join(", "));
+        say(format!("destination.{name}: {hosts} ({})", served.join(", ")));
     }
     say(format!("default destination: {}", config.routing.default_destination.name));
     say(format!("mapped accounts: {}", site.accounts()));
     say(format!("{}: no fault found", path.display()));
     Ok(())
+}
+
+/// A host, and what is particular about it among others.
+fn described(host: &Host) -> String {
+    let mut text = host.label.to_string();
+    if host.weight != 1 {
+        text.push_str(&format!("={}", host.weight));
+    }
+    if host.standing != Standing::Up {
+        text.push(' ');
+        text.push_str(host.standing.name());
+    }
+    text
 }
 
 fn tell_way(

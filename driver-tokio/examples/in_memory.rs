@@ -6,7 +6,7 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use gatepost_tokio::config::{Protocol, TlsMode};
+use gatepost_tokio::config::{Host, Protocol, TlsMode};
 use gatepost_tokio::{
     ConnectFault, Connected, Connector, Gatepost, Peer, Request, Target, destination, listener, to,
 };
@@ -18,7 +18,11 @@ struct InMemory;
 impl Connector for InMemory {
     type Stream = DuplexStream;
 
-    async fn connect(&self, _: Target) -> Result<Connected<DuplexStream>, ConnectFault> {
+    async fn connect(
+        &self,
+        _: Target,
+        _: Arc<Host>,
+    ) -> Result<Connected<DuplexStream>, ConnectFault> {
         let (near, far) = duplex(4096);
         tokio::spawn(backend(far));
         Ok(Connected::new(near, ([192, 0, 2, 143], 143).into(), ([192, 0, 2, 1], 49152).into()))

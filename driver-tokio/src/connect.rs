@@ -1,21 +1,26 @@
 //! Connections to backends: the embedder's own, or TCP with name resolution.
 //!
-//! Not here: TLS, which the session puts on top, and how long an attempt may take, which the core
-//! knows. Invariant: a repeated attempt of one login begins at another address than the one
-//! before, so that a host that answers nothing does not eat every attempt.
+//! Not here: which host of a destination, which the service picks; TLS, which the session puts on
+//! top; how long an attempt may take, which the core knows, and in which order addresses are tried
+//! (`gatepost_core::race`).
 //! Read next: `dialogue.rs`, which asks for connections.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
-use gatepost_core::config::Destination;
-use gatepost_core::{ConnectFault, SourceTurns, Target};
+use gatepost_core::config::{Destination, Host};
+use gatepost_core::race::Race;
+use gatepost_core::{ConnectFault, Instant, SourceTurns, Target};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::time::sleep_until;
 
 use crate::leg::BoxedStream;
+use crate::orders::never;
 use crate::route::Boxed;
 
 /// Connects to backends.
@@ -23,6 +28,9 @@ use crate::route::Boxed;
 /// The stream may be anything; with in-memory ones a test needs no socket:
 ///
 /// ```
+/// use std::sync::Arc;
+///
+/// use gatepost_tokio::config::Host;
 /// use gatepost_tokio::{ConnectFault, Connected, Connector, Target};
 /// use tokio::io::DuplexStream;
 /// use tokio::sync::mpsc;
@@ -33,7 +41,11 @@ use crate::route::Boxed;
 /// impl Connector for InMemory {
 ///     type Stream = DuplexStream;
 ///
-///     async fn connect(&self, _: Target) -> Result<Connected<DuplexStream>, ConnectFault> {
+///     async fn connect(
+///         &self,
+///         _: Target,
+///         _: Arc<Host>,
+///     ) -> Result<Connected<DuplexStream>, ConnectFault> {
 ///         let (near, far) = tokio::io::duplex(4096);
 ///         self.0.send(far).await.map_err(|_| ConnectFault::Refused)?;
 ///         Ok(Connected::new(near, ([192, 0, 2, 1], 143).into(), ([192, 0, 2, 2], 0).into()))
@@ -47,9 +59,11 @@ pub trait Connector: Send + Sync + 'static {
     /// What comes of it.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// Makes one connection to [`Target::destination`], at the port that its endpoint for
-    /// [`Target::protocol`] names, or to [`Target::at`] where the route gave an address.
-    /// [`Target::tried`] says how many attempts of this login failed.
+    /// Makes one connection to the host that was picked of [`Target::destination`], at the port
+    /// that its endpoint for [`Target::protocol`] has there
+    /// ([`gatepost_core::config::Endpoint::port_on`]). [`Target::tried`] says how many attempts of
+    /// this login failed. Where a route gives an address or a backend refers elsewhere, the host is
+    /// that place, and none of the destination's own.
     ///
     /// # Errors
     ///
@@ -57,6 +71,7 @@ pub trait Connector: Send + Sync + 'static {
     fn connect(
         &self,
         target: Target,
+        host: Arc<Host>,
     ) -> impl Future<Output = Result<Connected<Self::Stream>, ConnectFault>> + Send;
 }
 
@@ -82,9 +97,9 @@ impl<S> Connected<S> {
     }
 }
 
-/// TCP, with the system's name resolution: every address of the host is tried in turn, from the
-/// destination's `source_ips` where it has some, each in turn too. An address of a family of which
-/// there is none among them is passed over.
+/// TCP, with the system's name resolution: every address of the host is tried in turn, a second one
+/// beside the first if that takes long, from the destination's `source_ips` where it has some, each
+/// in turn too. An address of a family of which there is none among them is passed over.
 #[derive(Debug, Default)]
 pub struct TcpConnector {
     sources: Mutex<SourceTurns>,
@@ -130,37 +145,80 @@ const fn choose_port_late(_: &TcpSocket) {}
 impl Connector for TcpConnector {
     type Stream = TcpStream;
 
-    async fn connect(&self, target: Target) -> Result<Connected<TcpStream>, ConnectFault> {
-        let Target { destination, protocol, at, key: _, tried } = target;
+    async fn connect(
+        &self,
+        target: Target,
+        host: Arc<Host>,
+    ) -> Result<Connected<TcpStream>, ConnectFault> {
+        let Target { destination, protocol, tried, .. } = target;
         let endpoint = destination.endpoint(protocol).ok_or(ConnectFault::NoAddress)?;
-        let mut addresses: Vec<_> = if let Some(address) = at {
-            vec![address]
-        } else {
-            let found = lookup_host((destination.host.as_str(), endpoint.port)).await;
-            found.map_err(|_| ConnectFault::NoAddress)?.collect()
-        };
-        let count = addresses.len().max(1);
-        addresses.rotate_left(usize::try_from(tried).unwrap_or(0) % count);
+        let port = endpoint.port_on(&host);
+        let found = lookup_host((host.name.as_str(), port)).await;
+        let found: Vec<_> =
+            found.map_err(|_| ConnectFault::NoAddress)?.map(|address| address.ip()).collect();
+        self.run(Race::new(&found, port, tried), &destination).await
+    }
+}
+
+/// One attempt, and which address it is for.
+type Attempt<'a> = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)> + Send + 'a>>;
+
+impl TcpConnector {
+    /// The first connection that stands; the others are dropped.
+    async fn run(
+        &self,
+        mut race: Race,
+        destination: &Destination,
+    ) -> Result<Connected<TcpStream>, ConnectFault> {
+        let epoch = tokio::time::Instant::now();
+        let mut attempts: Vec<Attempt<'_>> = Vec::new();
         let mut fault = ConnectFault::NoAddress;
-        for address in addresses {
-            let source = match self.source(&destination, address.ip()) {
-                Ok(source) => source,
-                // Why an address that was tried did not do is the better reason.
-                Err(skipped) => {
-                    if fault == ConnectFault::NoAddress {
-                        fault = skipped;
+        loop {
+            let now = u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+            while let Some(address) = race.next(attempts.len(), Instant::from_millis(now)) {
+                let source = match self.source(destination, address.ip()) {
+                    Ok(source) => source,
+                    // Why an address that was tried did not do is the better reason.
+                    Err(skipped) => {
+                        if fault == ConnectFault::NoAddress {
+                            fault = skipped;
+                        }
+                        continue;
                     }
-                    continue;
-                }
-            };
-            let reached = reach(address, source).await;
+                };
+                let attempt = async move { (address, reach(address, source).await) };
+                attempts.push(Box::pin(attempt));
+            }
+            if attempts.is_empty() {
+                return Err(fault);
+            }
+            let due =
+                race.due(attempts.len()).map(|due| epoch + due.since(Instant::from_millis(0)));
+            let Some((address, reached)) = first(&mut attempts, due).await else { continue };
             match reached.and_then(|stream| Ok((stream.local_addr()?, stream))) {
                 Ok((local, stream)) => return Ok(Connected::new(stream, address, local)),
                 Err(error) => fault = connect_fault(&error),
             }
         }
-        Err(fault)
     }
+}
+
+/// The first attempt that comes to an end, and it is one no more; none by then.
+async fn first(
+    attempts: &mut Vec<Attempt<'_>>,
+    due: Option<tokio::time::Instant>,
+) -> Option<(SocketAddr, io::Result<TcpStream>)> {
+    let mut timer = pin!(sleep_until(due.unwrap_or_else(never)));
+    poll_fn(|context| {
+        for place in 0..attempts.len() {
+            if let Poll::Ready(outcome) = attempts[place].as_mut().poll(context) {
+                drop(attempts.remove(place));
+                return Poll::Ready(Some(outcome));
+            }
+        }
+        timer.as_mut().poll(context).map(|()| None)
+    })
+    .await
 }
 
 /// Too many open files, of this process and of the system, on every Unix.
@@ -193,6 +251,7 @@ pub(crate) trait AnyConnector: Send + Sync {
     fn connect(
         self: Arc<Self>,
         target: Target,
+        host: Arc<Host>,
     ) -> Boxed<Result<Connected<BoxedStream>, ConnectFault>>;
 }
 
@@ -200,10 +259,11 @@ impl<C: Connector> AnyConnector for C {
     fn connect(
         self: Arc<Self>,
         target: Target,
+        host: Arc<Host>,
     ) -> Boxed<Result<Connected<BoxedStream>, ConnectFault>> {
         Box::pin(async move {
             let Connected { stream, address, local, remembered } =
-                Connector::connect(&*self, target).await?;
+                Connector::connect(&*self, target, host).await?;
             let stream: BoxedStream = Box::new(stream);
             Ok(Connected { stream, address, local, remembered })
         })

@@ -8,15 +8,19 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use gatepost_core::Seed;
-use gatepost_core::config::{Listener, Protocol, TlsMode};
+use gatepost_core::config::{Destination, Host, Listener, Protocol, TlsMode};
+use gatepost_core::fleet::Fleet;
+use gatepost_core::health::{Change, Outcome, Rules};
+use gatepost_core::{ConnectFault, Seed, Target};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::connect::{AnyConnector, Connector, TcpConnector};
 use crate::limits::Limits;
@@ -30,7 +34,7 @@ use crate::tls::BackendTls;
 /// How long sessions may go on once a shutdown was asked for, where nothing else is said.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 
-/// Destinations whose capabilities are remembered.
+/// Hosts whose capabilities are remembered.
 const REMEMBERED_MAX: usize = 4096;
 
 /// Serves the clients of one listener. Cloning it is cheap, and all clones are one service: they
@@ -40,8 +44,8 @@ pub struct Gatepost {
     pub(crate) inner: Arc<Inner>,
 }
 
-/// What destinations announced, by name and protocol.
-type Remembered = HashMap<(String, Protocol), Arc<[u8]>>;
+/// What hosts announced, by destination, label and protocol.
+type Remembered = HashMap<(String, Arc<str>, Protocol), Arc<[u8]>>;
 
 /// What all sessions share.
 pub(crate) struct Inner {
@@ -58,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) orders: Orders,
     /// Where it is served.
     pub(crate) own: Own,
+    fleet: Mutex<Fleet>,
+    epoch: Instant,
     /// None: nothing is to be remembered.
     remembered: Option<RwLock<Remembered>>,
     seeds: RandomState,
@@ -77,6 +83,7 @@ impl Gatepost {
             observer: Arc::new(()),
             shutdown_grace: SHUTDOWN_GRACE,
             remembers: true,
+            host_down: Rules::default(),
         }
     }
 
@@ -166,16 +173,52 @@ impl Inner {
         Seed(self.seeds.hash_one(self.seeded.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// What a destination announced to an earlier login.
-    pub(crate) fn remembered(&self, destination: &str, protocol: Protocol) -> Option<Arc<[u8]>> {
-        let known = self.remembered.as_ref()?.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&(destination.to_owned(), protocol)).map(Arc::clone)
+    /// The host for an attempt.
+    pub(crate) fn choose(&self, target: &Target) -> Result<Arc<Host>, ConnectFault> {
+        self.fleet().choose(target, self.now())
     }
 
-    pub(crate) fn remember(&self, destination: &str, protocol: Protocol, said: Arc<[u8]>) {
+    /// Takes what an attempt says of its host.
+    pub(crate) fn judge(
+        &self,
+        place: (&Destination, &Host, Protocol),
+        outcome: Outcome,
+        client: IpAddr,
+    ) -> Option<Change> {
+        self.fleet().judge(place, outcome, client, self.now())
+    }
+
+    fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time of the fleet, which outlives sessions.
+    fn now(&self) -> gatepost_core::Instant {
+        let millis = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        gatepost_core::Instant::from_millis(millis)
+    }
+
+    /// What a host announced to an earlier login.
+    pub(crate) fn remembered(
+        &self,
+        destination: &str,
+        host: &Arc<str>,
+        protocol: Protocol,
+    ) -> Option<Arc<[u8]>> {
+        let known = self.remembered.as_ref()?.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(destination.to_owned(), Arc::clone(host), protocol)).map(Arc::clone)
+    }
+
+    pub(crate) fn remember(
+        &self,
+        destination: &str,
+        host: &Arc<str>,
+        protocol: Protocol,
+        said: Arc<[u8]>,
+    ) {
         let Some(remembered) = &self.remembered else { return };
         let mut known = remembered.write().unwrap_or_else(PoisonError::into_inner);
-        let key = (destination.to_owned(), protocol);
+        let key = (destination.to_owned(), Arc::clone(host), protocol);
         if known.len() < REMEMBERED_MAX || known.contains_key(&key) {
             known.insert(key, said);
         }
@@ -194,6 +237,7 @@ pub struct Builder {
     observer: Arc<dyn Observer>,
     shutdown_grace: Duration,
     remembers: bool,
+    host_down: Rules,
 }
 
 impl Builder {
@@ -243,6 +287,14 @@ impl Builder {
         self
     }
 
+    /// When a host of a destination is taken out of service, and for how long: it is passed over
+    /// where another may serve, and where none may, clients hear of an outage at once. Without it,
+    /// after 5 failures for 30 seconds; [`Rules::OFF`]: never.
+    pub fn host_down(mut self, rules: Rules) -> Self {
+        self.host_down = rules;
+        self
+    }
+
     /// The service.
     ///
     /// # Errors
@@ -273,6 +325,8 @@ impl Builder {
             observer: self.observer,
             orders: Orders::new(self.shutdown_grace),
             own: Own::default(),
+            fleet: Mutex::new(Fleet::new(self.host_down)),
+            epoch: Instant::now(),
             remembered: self.remembers.then(RwLock::default),
             seeds: RandomState::new(),
             seeded: AtomicU64::new(0),

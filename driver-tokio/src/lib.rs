@@ -62,8 +62,10 @@
 //!
 //! Certificates and trust are in the rustls configurations that are passed in; the fields of
 //! listeners and destinations that name files are not read here (a shared client configuration
-//! refuses destinations that need such a file). Health of backends, choice among several hosts,
-//! route stores, an admin API, metrics and logs are the program's own.
+//! refuses destinations that need such a file). A destination may have several hosts
+//! ([`config::Destination::hosts`]): the service picks one for each attempt, passes over those that
+//! fail ([`Builder::host_down`]) and tells the [`Connector`] which it is. Probes, route stores, an
+//! admin API, metrics and logs are the program's own.
 #![forbid(unsafe_code)]
 
 mod accept;
@@ -93,6 +95,7 @@ pub use tls::{BackendTls, facts_of};
 
 pub use gatepost_core;
 pub use gatepost_core::config;
+pub use gatepost_core::health::{Change, Rules};
 pub use gatepost_core::route::table::FileMap;
 pub use gatepost_core::sasl::Mechanism;
 pub use gatepost_core::{

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatepost_core::config::{Destination, Listener};
+use gatepost_core::config::{Destination, Host, Listener};
+use gatepost_core::health::Change;
 use gatepost_core::sasl::Mechanism;
 use gatepost_core::{AttemptFault, Close, Peer, Refusal, State, TlsFacts};
 
@@ -68,6 +69,22 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (session, destination);
     }
 
+    /// A backend referred a login to another host; `followed`: it goes there.
+    fn referred(
+        &self,
+        session: &SessionFacts,
+        destination: &Arc<Destination>,
+        to: &Arc<Host>,
+        followed: bool,
+    ) {
+        let _ = (session, destination, to, followed);
+    }
+
+    /// A host is out of service, or in it again.
+    fn host_changed(&self, destination: &Arc<Destination>, host: &Arc<Host>, change: Change) {
+        let _ = (destination, host, change);
+    }
+
     /// A session is over: its goodbye may still be on its way. Where the session's future was
     /// dropped, the end is by the operator, for [`gatepost_core::Reason::Kicked`].
     fn ended(&self, ended: &Ended) {
@@ -115,6 +132,8 @@ pub struct SessionFacts {
     pub backend_tls: Option<TlsFacts>,
     /// The last destination that was to be connected to.
     pub destination: Option<Arc<Destination>>,
+    /// The host that was picked of it; none: none may serve.
+    pub host: Option<Arc<Host>>,
     /// The backend's address on the last connection.
     pub backend: Option<SocketAddr>,
     /// How long it took until a backend accepted a login; none: nobody did.

@@ -138,6 +138,7 @@ impl Record {
             client_tls: None,
             backend_tls: None,
             destination: None,
+            host: None,
             backend: None,
             logged_in_after: None,
             from_client: 0,
@@ -165,7 +166,8 @@ impl Record {
     pub(crate) fn note(&mut self, note: Note) {
         let observer = Arc::clone(&self.inner.observer);
         match note {
-            Note::AttemptFailed { destination, fault, state } => {
+            Note::AttemptFailed { destination, host, fault, state } => {
+                self.facts.host = host;
                 observer.attempt_failed(&self.facts, &destination, fault, state);
             }
             Note::LoginRefused { user, mechanism, refusal } => {
@@ -187,9 +189,20 @@ impl Record {
             Note::ForwardingNotOffered(destination) => {
                 observer.forwarding_not_offered(&self.facts, &destination);
             }
-            Note::Learned { destination, capabilities } => {
+            Note::Learned { destination, host, capabilities } => {
                 let protocol = self.facts.listener.protocol;
-                self.inner.remember(&destination.name, protocol, capabilities);
+                self.inner.remember(&destination.name, &host.label, protocol, capabilities);
+            }
+            Note::HostJudged { destination, host, client, outcome } => {
+                let protocol = self.facts.listener.protocol;
+                let place = (&*destination, &*host, protocol);
+                if let Some(change) = self.inner.judge(place, outcome, client) {
+                    observer.host_changed(&destination, &host, change);
+                }
+            }
+            Note::Referred { destination, from, to, followed } => {
+                self.facts.host = Some(from);
+                observer.referred(&self.facts, &destination, &to, followed);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use gatepost_core::config::{
-    Config, Destination, Fault, Forwarding, Listener, Protocol, TlsMode, parse,
+    Config, Destination, Fault, Forwarding, Host, Listener, Protocol, TlsMode, parse,
 };
 
 /// A listener with the defaults of the configuration, to be changed at will: every field is
@@ -66,7 +66,7 @@ pub fn destination(
     let mut config = sample(Protocol::Imap, TlsMode::Plain, protocol, tls)?;
     let mut destination = config.destinations.pop().map(unshared).ok_or_else(Unfit::default)?;
     host.clone_into(&mut destination.name);
-    host.clone_into(&mut destination.host);
+    destination.hosts = vec![Arc::new(Host::named(host))];
     destination.forwarding = Forwarding::None;
     destination.endpoints.retain(|(spoken, _)| *spoken == protocol);
     for (_, endpoint) in &mut destination.endpoints {
@@ -145,7 +145,7 @@ mod tests {
                 let backend = destination("h.test", 7, protocol, tls).unwrap();
                 let endpoint = backend.endpoint(protocol).unwrap();
                 assert_eq!((endpoint.port, endpoint.tls), (7, tls));
-                assert_eq!((backend.host.as_str(), backend.name.as_str()), ("h.test", "h.test"));
+                assert_eq!((&*backend.hosts[0].name, backend.name.as_str()), ("h.test", "h.test"));
                 assert_eq!(backend.endpoints.len(), 1);
                 assert_eq!(backend.allow_plaintext_auth, tls == TlsMode::Plain);
             }

@@ -8,6 +8,7 @@ use std::mem::take;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use gatepost_core::config::Host;
 use gatepost_core::{
     Answer, BackendFacts, ClientFacts, ConnectFault, Inbox, Leg as Side, Query, Refusal, Routing,
     Step, Target, Ticket, TlsFacts, TlsFault, TlsRole,
@@ -34,7 +35,9 @@ enum Waits {
     /// Answered already; nothing once that is told.
     Ready(Ticket, Option<Answer>),
     Routing(Ticket, Boxed<Routing>),
-    Connecting(Ticket, Target, Boxed<Result<Connected<BoxedStream>, ConnectFault>>),
+    /// A host is picked, and the session to be told.
+    Heading(Ticket, Target, Arc<Host>),
+    Connecting(Ticket, Target, Arc<Host>, Boxed<Result<Connected<BoxedStream>, ConnectFault>>),
     Handshaking(Ticket, Side, TlsRole),
 }
 
@@ -66,8 +69,14 @@ impl Pending {
             Step::Lookup(query) => Waits::Routing(ticket, route(query, record)),
             Step::Connect(target) => {
                 record.facts.destination = Some(Arc::clone(&target.destination));
-                let connector = Arc::clone(&record.inner.connector);
-                Waits::Connecting(ticket, target.clone(), connector.connect(target))
+                record.facts.host = None;
+                match record.inner.choose(&target) {
+                    Ok(host) => {
+                        record.facts.host = Some(Arc::clone(&host));
+                        Waits::Heading(ticket, target, host)
+                    }
+                    Err(fault) => answered(ticket, Answer::ConnectFailed(fault)),
+                }
             }
             Step::Splice(_) | Step::Close(_) => {
                 debug_assert!(false, "what ends a session is not begun");
@@ -79,7 +88,9 @@ impl Pending {
     /// The backend leg is gone, and so is what was under way with it.
     pub(crate) fn hang_up(&mut self) {
         match &self.waits {
-            Waits::Connecting(..) | Waits::Handshaking(_, Side::Backend, _) => {
+            Waits::Heading(..)
+            | Waits::Connecting(..)
+            | Waits::Handshaking(_, Side::Backend, _) => {
                 self.waits = Waits::Nothing;
             }
             Waits::Nothing
@@ -106,9 +117,16 @@ impl Pending {
                 let routing = ready!(future.as_mut().poll(context));
                 (*ticket, Answer::Routed(routing))
             }
-            Waits::Connecting(ticket, target, future) => {
+            Waits::Heading(ticket, target, host) => {
+                let (ticket, target, host) = (*ticket, target.clone(), Arc::clone(host));
+                let connector = Arc::clone(&record.inner.connector);
+                let future = connector.connect(target.clone(), Arc::clone(&host));
+                self.waits = Waits::Connecting(ticket, target, Arc::clone(&host), future);
+                return Poll::Ready((ticket, Answer::Heading(host)));
+            }
+            Waits::Connecting(ticket, target, host, future) => {
                 let connected = ready!(future.as_mut().poll(context));
-                (*ticket, take_connection(connected, target, legs, record))
+                (*ticket, take_connection(connected, (target, host), legs, record))
             }
             Waits::Handshaking(ticket, side, role) => {
                 let Some(leg) = legs.of(*side) else { return Poll::Pending };
@@ -146,9 +164,9 @@ fn start_tls(
     let start = match role {
         TlsRole::Server => TlsStart::Server(inner.tls.clone().ok_or(TlsFault::Setup)?),
         TlsRole::Balancer => TlsStart::Server(inner.balancer_tls.clone().ok_or(TlsFault::Setup)?),
-        TlsRole::Client(destination) => {
+        TlsRole::Client(destination, host) => {
             let protocol = record.facts.listener.protocol;
-            tls::toward(destination, protocol, inner.backend_tls.as_ref())?
+            tls::toward(destination, host, protocol, inner.backend_tls.as_ref())?
         }
     };
     legs.of(side).ok_or(TlsFault::Closed)?.start_tls(start, leftover);
@@ -168,7 +186,7 @@ fn route(query: Query, record: &Record) -> Boxed<Routing> {
 
 fn take_connection(
     connected: Result<Connected<BoxedStream>, ConnectFault>,
-    target: &Target,
+    (target, host): (&Target, &Host),
     legs: &mut Legs,
     record: &mut Record,
 ) -> Answer {
@@ -181,7 +199,7 @@ fn take_connection(
             legs.backend = Some(Leg::new(stream));
             record.facts.backend = Some(address);
             let inner = &record.inner;
-            let known = || inner.remembered(&target.destination.name, target.protocol);
+            let known = || inner.remembered(&target.destination.name, &host.label, target.protocol);
             let remembered = remembered.or_else(known);
             Answer::Connected(BackendFacts { address, local, remembered })
         }
@@ -194,7 +212,7 @@ fn shaken(outcome: Result<TlsFacts, TlsFault>, role: &TlsRole, record: &mut Reco
         Ok(facts) => {
             match role {
                 TlsRole::Server => record.facts.client_tls = Some(facts.clone()),
-                TlsRole::Client(_) => record.facts.backend_tls = Some(facts.clone()),
+                TlsRole::Client(..) => record.facts.backend_tls = Some(facts.clone()),
                 TlsRole::Balancer => {}
             }
             Answer::TlsUp(facts)

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use gatepost_core::config::{Destination, Protocol};
+use gatepost_core::config::{Destination, Host, Protocol};
 use gatepost_core::{TlsFacts, TlsFault};
 use rustls::pki_types::ServerName;
 use rustls::{
@@ -148,12 +148,13 @@ fn iana_name(name: &'static str) -> &'static str {
 /// What a handshake with a destination needs.
 pub(crate) fn toward(
     destination: &Destination,
+    host: &Host,
     protocol: Protocol,
     provider: Option<&Arc<dyn BackendTls>>,
 ) -> Result<TlsStart, TlsFault> {
     let config = provider.ok_or(TlsFault::Setup)?.client_config(destination, protocol)?;
-    let name = destination.tls_server_name.as_ref().unwrap_or(&destination.host);
-    let name = ServerName::try_from(name.clone()).map_err(|_| TlsFault::Setup)?;
+    let name = destination.tls_name(host).to_owned();
+    let name = ServerName::try_from(name).map_err(|_| TlsFault::Setup)?;
     Ok(TlsStart::Client(config, name))
 }
 

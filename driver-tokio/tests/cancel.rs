@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use gatepost_tokio::config::{Listener, TlsMode};
+use gatepost_tokio::config::{Host, Listener, TlsMode};
 use stage::{Counting, Counts, Relayed, begin, builder, home, line, log_in, open_listener};
 
 fn one_place() -> Listener {
@@ -104,7 +104,11 @@ struct Nowhere(Arc<AtomicBool>, Arc<Notify>);
 impl Connector for Nowhere {
     type Stream = DuplexStream;
 
-    async fn connect(&self, _: Target) -> Result<Connected<DuplexStream>, ConnectFault> {
+    async fn connect(
+        &self,
+        _: Target,
+        _: Arc<Host>,
+    ) -> Result<Connected<DuplexStream>, ConnectFault> {
         let _held = Dropped(Arc::clone(&self.0));
         self.1.notify_one();
         pending().await

@@ -35,7 +35,7 @@ async fn a_session_passes_bytes_and_says_what_it_was() {
     let facts = &ended.session;
     assert_eq!((facts.from_client, facts.from_backend), (8, 23));
     assert_eq!(facts.user, b"alice");
-    assert_eq!(facts.destination.as_ref().unwrap().host, "backend.test");
+    assert_eq!(facts.host.as_ref().unwrap().name, "backend.test");
     assert_eq!(facts.backend.unwrap().port(), 143);
     assert_eq!(counts.accepted.load(Ordering::Relaxed), 1);
     assert_eq!(*counts.ended.lock().unwrap(), [ended.close.to_string()]);

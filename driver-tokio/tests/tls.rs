@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use gatepost_tokio::config::{Protocol, TlsMode};
+use gatepost_tokio::config::{Host, Protocol, TlsMode};
 use gatepost_tokio::{
     Accepted, ConnectFault, Connected, Connector, Gatepost, Reason, Request, Target, TlsFacts,
     Unbuildable, listener, to,
@@ -93,7 +93,7 @@ struct LazyInMemory(mpsc::Sender<DuplexStream>);
 impl Connector for LazyInMemory {
     type Stream = Lazy;
 
-    async fn connect(&self, _: Target) -> Result<Connected<Lazy>, ConnectFault> {
+    async fn connect(&self, _: Target, _: Arc<Host>) -> Result<Connected<Lazy>, ConnectFault> {
         let (near, far) = duplex(PIPE);
         self.0.send(far).await.map_err(|_| ConnectFault::Refused)?;
         let stream = Lazy { stream: near, kept: Vec::new() };

@@ -10,8 +10,10 @@
 
 use std::sync::Arc;
 
+use gatepost_core::fleet::Fleet;
 use gatepost_core::{
-    Close, Event, Inbox, Instant, Leg, Outbox, Peer, Refusal, Relay, Seed, Session, Step, TlsRole,
+    Answer, Close, Event, Inbox, Instant, Leg, Note, Outbox, Peer, Refusal, Relay, Seed, Session,
+    Step, Target, Ticket, TlsRole,
 };
 
 use super::cuts::Cut;
@@ -80,6 +82,11 @@ struct Run<'a> {
     steps: Steps,
     /// What the answer to an admission is.
     refused: Option<Refusal>,
+    fleet: Fleet,
+    /// To be told before anything is read.
+    due: Option<Event>,
+    /// Attempts whose hosts are not judged.
+    unjudged: u32,
     backend: Backend,
     /// Whether TLS input came that was never meant as such.
     slipped_in: [bool; 2],
@@ -124,6 +131,9 @@ impl<'a> Run<'a> {
             eof: [Eof::No; 2],
             steps: Steps::default(),
             refused: None,
+            fleet: Fleet::new(script.rules),
+            due: None,
+            unjudged: 0,
             backend: Backend::None,
             slipped_in: [false; 2],
             leg_dropped: false,
@@ -338,6 +348,9 @@ impl<'a> Run<'a> {
     /// Reads from the kernel what there is room for; an end of stream comes behind it.
     fn readable(&mut self) -> Option<Event> {
         let Stage::Session(session) = &self.stage else { return None };
+        if let Some(event) = self.due.take() {
+            return Some(event);
+        }
         for leg in [Leg::Client, Leg::Backend] {
             let kernel = &mut self.kernel[index(leg)];
             let count = kernel.len().min(session.room(leg));
@@ -369,6 +382,9 @@ impl<'a> Run<'a> {
     }
 
     fn obey(&mut self, out: Outbox) -> Result<(), String> {
+        for note in out.notes {
+            self.take_note(note)?;
+        }
         if out.hang_up {
             if !out.backend.is_empty() {
                 return Err("broken contract: octets for a backend that is hung up".into());
@@ -388,9 +404,19 @@ impl<'a> Run<'a> {
             self.emissions.push(Emission::Sent(leg, octets));
         }
         let Some((ticket, step)) = out.step else { return Ok(()) };
-        if let Some(kind) = self.begin(step)? {
+        if let Some(kind) = self.begin(ticket, step)? {
             self.steps.begin(ticket, kind)?;
         }
+        Ok(())
+    }
+
+    /// Every attempt's host is judged once, and before another attempt begins.
+    fn take_note(&mut self, note: Note) -> Result<(), String> {
+        let Note::HostJudged { destination, host, client, outcome } = note else { return Ok(()) };
+        let left = self.unjudged.checked_sub(1);
+        self.unjudged = left.ok_or("broken contract: a host is judged where no attempt went")?;
+        let place = (&*destination, &*host, self.script.listener.protocol);
+        self.fleet.judge(place, outcome, client, self.now);
         Ok(())
     }
 
@@ -401,6 +427,7 @@ impl<'a> Run<'a> {
         self.backend = Backend::None;
         self.leg_dropped = true;
         self.steps.forget_backend();
+        self.due = None;
         self.inbox.backend.clear();
         self.kernel[index(Leg::Backend)].clear();
         self.eof[index(Leg::Backend)] = Eof::No;
@@ -408,14 +435,14 @@ impl<'a> Run<'a> {
     }
 
     /// What is to be answered, if anything is.
-    fn begin(&mut self, step: Step) -> Result<Option<Kind>, String> {
+    fn begin(&mut self, ticket: Ticket, step: Step) -> Result<Option<Kind>, String> {
         match step {
             Step::Admit(_) => Ok(Some(Kind::Admit)),
             Step::StartTls(leg, role) => {
                 let party = match role {
                     TlsRole::Server => Party::Client,
                     TlsRole::Balancer => Party::Balancer,
-                    TlsRole::Client(_) => Party::Backend,
+                    TlsRole::Client(..) => Party::Backend,
                 };
                 if party.leg() != leg {
                     return Err(format!(
@@ -437,20 +464,38 @@ impl<'a> Run<'a> {
                 self.emissions.push(Emission::Did(Deed::Lookup(query.identifier.clone())));
                 Ok(Some(Kind::Lookup(query.identifier)))
             }
-            Step::Connect(target) => {
-                if self.backend == Backend::Up {
-                    return Err("broken contract: connect, and a backend is connected".into());
-                }
-                self.backend = Backend::Connecting;
-                let endpoint = target.destination.endpoint(target.protocol);
-                let port = endpoint.ok_or("broken contract: connect without an endpoint")?.port;
-                let to = place(&target.destination, port, target.at);
-                self.emissions.push(Emission::Did(Deed::Connect(to)));
-                Ok(Some(Kind::Connect(port)))
+            Step::Connect(target) => self.begin_connect(ticket, &target).map(Some),
+            Step::Splice(_) | Step::Close(_) if self.unjudged > 0 => {
+                Err("broken contract: an end without a word of the host".into())
             }
             Step::Splice(relay) => self.splice(relay).map(|()| None),
             Step::Close(close) => self.finish(close).map(|()| None),
         }
+    }
+
+    /// Picks a host as a driver would, and says so before anything else happens.
+    fn begin_connect(&mut self, ticket: Ticket, target: &Target) -> Result<Kind, String> {
+        if self.backend == Backend::Up {
+            return Err("broken contract: connect, and a backend is connected".into());
+        }
+        if self.unjudged > 0 {
+            return Err("broken contract: an attempt ended without a word of its host".into());
+        }
+        let endpoint = target.destination.endpoint(target.protocol);
+        let endpoint = endpoint.ok_or("broken contract: connect without an endpoint")?;
+        let (answer, to, port) = match self.fleet.choose(target, self.now) {
+            Ok(host) => {
+                self.backend = Backend::Connecting;
+                self.unjudged += 1;
+                let port = endpoint.port_on(&host);
+                let to = place(&host.name, port);
+                (Answer::Heading(host), to, port)
+            }
+            Err(fault) => (Answer::ConnectFailed(fault), "-".to_owned(), endpoint.port),
+        };
+        self.due = Some(Event::Answer(ticket, answer));
+        self.emissions.push(Emission::Did(Deed::Connect(to)));
+        Ok(Kind::Connect(port))
     }
 
     fn splice(&mut self, relay: Relay) -> Result<(), String> {

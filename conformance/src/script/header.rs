@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_core::config::{
-    Balancers, Destination, Endpoint, Forwarding, Listener, Normalize, Protocol, TlsMode,
-    TlsVersion,
+    Balancers, Destination, Endpoint, Forwarding, Host, Listener, Normalize, Policy, Protocol,
+    ReferralHost, Standing, TlsMode, TlsVersion,
 };
+use gatepost_core::health::Rules;
 use gatepost_core::sasl::Mechanism;
 
 use super::text::{expand, words};
@@ -50,6 +51,7 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
         advertise: keys
             .take("advertise", |text| list(text, " ", expanded))?
             .unwrap_or_else(|| advertised(protocol)),
+        advertise_auto: false,
         banner: keys.take("banner", text_of)?.unwrap_or("ready".into()),
         implementation: keys.take("implementation", text_of)?.unwrap_or("Gatepost".into()),
         certificates: if tls == TlsMode::Plain { Vec::new() } else { vec!["script".into()] },
@@ -62,6 +64,7 @@ pub(crate) fn listener(text: &str) -> Result<Listener, String> {
         lookup_timeout: keys.take("lookup_timeout", span)?.unwrap_or(Duration::from_secs(5)),
         backend_timeout: keys.take("backend_timeout", span)?.unwrap_or(Duration::from_secs(10)),
         connect_retries: keys.take("retries", number)?.unwrap_or(1),
+        retry_delay: keys.take("retry_delay", span)?.unwrap_or(Duration::ZERO),
         bridge_idle: keys.take("bridge_idle", span)?.unwrap_or(Duration::from_secs(30 * 60)),
     };
     keys.finish()?;
@@ -117,15 +120,16 @@ pub(crate) fn route(text: &str, listener: Protocol) -> Result<Route, String> {
         return Err("a route is USER -> HOST:PORT MODE".into());
     };
     let (host, port) = place.rsplit_once(':').ok_or("a route leads to HOST:PORT")?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let tls = tls_mode(mode)?;
     let mut keys = Keys::read(keys)?;
     let forwarding = keys.take("forwarding", forwarding)?.unwrap_or(Forwarding::None);
     let spoken = keys.take("protocol", protocol_named)?.unwrap_or(listener);
     let cleartext = keys.take("cleartext", yes_or_no)?.unwrap_or(tls == TlsMode::Plain);
+    let hosts = hosts(host, &mut keys)?;
     let destination = Destination {
-        name: keys.take("name", text_of)?.unwrap_or(host.into()),
-        host: host.into(),
+        name: keys.take("name", text_of)?.unwrap_or_else(|| hosts[0].name.clone()),
+        hosts,
+        policy: keys.take("policy", policy)?.unwrap_or(Policy::Rendezvous),
         tls_server_name: None,
         forwarding,
         tls_allow_invalid_certs: false,
@@ -137,12 +141,63 @@ pub(crate) fn route(text: &str, listener: Protocol) -> Result<Route, String> {
         hide_auth_errors: keys.take("hide_auth_errors", yes_or_no)?.unwrap_or(false),
         allow_plaintext_auth: cleartext,
         guard: keys.take("guard", yes_or_no)?.unwrap_or(false),
+        referral_hosts: keys
+            .take("referrals", |text| list(text, ",", referral_host))?
+            .unwrap_or_default(),
+        probing: None,
         proxy_ttl: keys.take("ttl", parsed)?.unwrap_or(7),
         endpoints: vec![(spoken, Endpoint { port: parsed(port)?, tls, forwarding })],
     };
     keys.finish()?;
     let user = (user != b"*").then_some(user);
     Ok(Route { user, destination: Arc::new(destination) })
+}
+
+/// The hosts before the port: `a.test,b.test=2`, `[2001:db8::1]`.
+fn hosts(text: &str, keys: &mut Keys<'_>) -> Result<Vec<Arc<Host>>, String> {
+    let mut hosts = text
+        .split(',')
+        .map(|host| {
+            let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            Host::parse(bare.unwrap_or(host)).map_err(|_| format!("{host:?} is no host"))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    for standing in [Standing::Draining, Standing::Standby, Standing::Down] {
+        let named = keys.take(standing.name(), |text| list(text, ",", text_of))?;
+        for name in named.unwrap_or_default() {
+            let host = hosts.iter_mut().find(|host| *host.label == *name);
+            host.ok_or_else(|| format!("{name:?} is no host of this route"))?.standing = standing;
+        }
+    }
+    Ok(hosts.into_iter().map(Arc::new).collect())
+}
+
+fn policy(text: &str) -> Result<Policy, String> {
+    let mut all = [Policy::Rendezvous, Policy::First, Policy::RoundRobin].into_iter();
+    all.find(|policy| policy.name() == text)
+        .ok_or_else(|| format!("{text:?} is not rendezvous, first or round-robin"))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every reader of a value may fail")]
+fn referral_host(text: &str) -> Result<ReferralHost, String> {
+    Ok(match text.strip_prefix('*') {
+        Some(domain) => ReferralHost::Below(domain.into()),
+        None => ReferralHost::Exact(text.into()),
+    })
+}
+
+/// A `fleet:` line: when a host is taken out of service.
+pub(crate) fn rules(text: &str) -> Result<Rules, String> {
+    let words = words(text)?;
+    let mut keys = Keys::read(&words)?;
+    let Rules { threshold, min_clients, cooldown } = Rules::default();
+    let rules = Rules {
+        threshold: keys.take("threshold", number)?.unwrap_or(threshold),
+        min_clients: keys.take("min_clients", number)?.unwrap_or(min_clients),
+        cooldown: keys.take("cooldown", span)?.unwrap_or(cooldown),
+    };
+    keys.finish()?;
+    Ok(rules)
 }
 
 /// A span: `500ms`, `9s`, `3m`, `1h`.
@@ -317,7 +372,8 @@ mod tests {
         let Route { user, destination } =
             route("* -> [2001:db8::1]:993 implicit ttl=2 name=far", Protocol::Imap).unwrap();
         assert_eq!(user, None);
-        assert_eq!((destination.host.as_str(), destination.name.as_str()), ("2001:db8::1", "far"));
+        let name = destination.hosts[0].name.as_str();
+        assert_eq!((name, destination.name.as_str()), ("2001:db8::1", "far"));
         assert_eq!(destination.proxy_ttl, 2);
         assert!(!destination.allow_plaintext_auth);
         let endpoint = destination.endpoint(Protocol::Imap).unwrap();

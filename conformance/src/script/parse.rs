@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gatepost_core::config::{Listener, Protocol};
+use gatepost_core::health::Rules;
 use gatepost_core::{ConnectFault, Leg, LegFault, Peer, Refusal, TlsFacts, TlsFault};
 
 use super::answer;
-use super::header::{Keys, listener, parsed, route, span, text_of};
+use super::header::{Keys, listener, parsed, route, rules, span, text_of};
 use super::text::{expand, words};
 use super::timeline::{
     Block, Deed, Emission, Expected, Fault, Input, Party, Place, Reply, Routes, Script, Skip, What,
@@ -32,6 +33,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Script, Fault> {
 struct Reader {
     listener: Option<Listener>,
     routes: Vec<super::header::Route>,
+    rules: Option<Rules>,
     skips: Vec<Skip>,
     blocks: Vec<Block>,
 }
@@ -47,7 +49,7 @@ impl Reader {
         let (key, text) = line.split_once(':').ok_or("the line has no KEY: in front")?;
         let text = text.strip_prefix(' ').unwrap_or(text);
         match key {
-            "listen" | "route" | "skip" if !self.blocks.is_empty() => {
+            "listen" | "route" | "fleet" | "skip" if !self.blocks.is_empty() => {
                 Err("the header stands before the timeline".into())
             }
             "listen" if self.listener.is_some() => Err("listen: stands twice".into()),
@@ -57,6 +59,11 @@ impl Reader {
             }
             "route" => {
                 self.routes.push(route(text, self.protocol()?)?);
+                Ok(())
+            }
+            "fleet" if self.rules.is_some() => Err("fleet: stands twice".into()),
+            "fleet" => {
+                self.rules = Some(rules(text)?);
                 Ok(())
             }
             "skip" => {
@@ -139,6 +146,7 @@ impl Reader {
             lines: text.lines().map(String::from).collect(),
             listener: Arc::new(listener),
             routes: Routes { named, default },
+            rules: self.rules.unwrap_or_default(),
             skips: self.skips,
             blocks: self.blocks,
         })
@@ -337,9 +345,9 @@ mod tests {
              W: client 192.0.2.7:1 -> 198.51.100.1:2\n",
         )
         .unwrap();
-        assert_eq!(script.routes.find(Some(b"a")).host, "one.test");
-        assert_eq!(script.routes.find(Some(b"b")).host, "default.test");
-        assert_eq!(script.routes.find(None).host, "default.test");
+        assert_eq!(script.routes.find(Some(b"a")).hosts[0].name, "one.test");
+        assert_eq!(script.routes.find(Some(b"b")).hosts[0].name, "default.test");
+        assert_eq!(script.routes.find(None).hosts[0].name, "default.test");
     }
 
     #[test]

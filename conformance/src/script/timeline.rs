@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_core::config::{Destination, Listener};
+use gatepost_core::health::Rules;
 use gatepost_core::sasl::Login;
 use gatepost_core::{
     ConnectFault, Denial, Leg, LegFault, Peer, Referral, Refusal, Route, Routing, TlsFacts,
@@ -28,6 +29,8 @@ pub(super) struct Script {
     pub(super) lines: Vec<String>,
     pub(super) listener: Arc<Listener>,
     pub(super) routes: Routes,
+    /// When a host is taken out of service.
+    pub(super) rules: Rules,
     pub(super) skips: Vec<Skip>,
     /// At least one; the first input of the first is [`World::Client`].
     pub(super) blocks: Vec<Block>,
@@ -204,7 +207,7 @@ pub(crate) enum Emission {
 pub(crate) enum Deed {
     StartTls(Party),
     Lookup(Option<Vec<u8>>),
-    /// `HOST:PORT`.
+    /// `HOST:PORT`; `-`: there is no host to go to.
     Connect(String),
     HangUp,
     Splice,
@@ -249,13 +252,10 @@ pub(crate) const fn index(leg: Leg) -> usize {
     }
 }
 
-/// An address and port as `P: connect` prints it. `at`: the route's own.
-pub(super) fn place(destination: &Destination, port: u16, at: Option<SocketAddr>) -> String {
-    if let Some(at) = at {
-        return at.to_string();
-    }
-    match destination.host.parse::<std::net::Ipv6Addr>() {
+/// A host and port as `P: connect` prints it.
+pub(super) fn place(host: &str, port: u16) -> String {
+    match host.parse::<std::net::Ipv6Addr>() {
         Ok(address) => SocketAddr::from((address, port)).to_string(),
-        Err(_) => format!("{}:{port}", destination.host),
+        Err(_) => format!("{host}:{port}"),
     }
 }

@@ -60,13 +60,14 @@ impl Settings {
         let retries = random.below(3);
         let text = format!(
             "imap tls={tls} sasl=PLAIN,XOAUTH2 retries={retries} \
-             working_interval=3s bridge_idle=60s"
+             retry_delay=200ms working_interval=3s bridge_idle=60s"
         );
         let listener = listener(&text).expect("a listener");
         let destination = |site: usize, random: &mut Random| {
             let tls = ["plain", "starttls", "implicit"][random.below(3)];
             let forwarding = ["none", "xclient"][random.below(2)];
-            let text = format!("* -> site{site}.test:143 {tls} forwarding={forwarding}");
+            let text =
+                format!("* -> site{site}.test,twin{site}.test:143 {tls} forwarding={forwarding}");
             route(&text, Protocol::Imap).expect("a route").destination
         };
         Self {

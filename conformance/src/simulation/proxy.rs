@@ -5,12 +5,15 @@
 //! contract itself; what travels is judged by those who hear it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use gatepost_core::config::{Destination, Listener};
+use gatepost_core::config::{Destination, Host, Listener, Protocol};
+use gatepost_core::fleet::Fleet;
+use gatepost_core::health::Rules;
 use gatepost_core::line::{BACKEND_LINE_MAX, PREAUTH_MAX};
 use gatepost_core::{
-    Answer, Close, Event, Inbox, Instant, Leg, LegFault, Outbox, Peer, Seed, Session, Step, Ticket,
-    TlsFault,
+    Answer, Close, Event, Inbox, Instant, Leg, LegFault, Note, Outbox, Peer, Seed, Session, Step,
+    Ticket, TlsFault,
 };
 
 use super::Payload;
@@ -37,6 +40,8 @@ pub(super) enum Asked {
     Admit,
     Lookup(Option<Vec<u8>>),
     Connect(Arc<Destination>),
+    /// To connect, and no host may serve.
+    Nowhere,
 }
 
 /// What is outstanding.
@@ -59,6 +64,9 @@ enum Eof {
     Told,
 }
 
+/// Few failures are enough to have no host left.
+const RULES: Rules = Rules { threshold: 3, min_clients: 1, cooldown: Duration::from_secs(20) };
+
 /// The driver.
 pub(super) struct Proxy {
     stage: Stage,
@@ -68,6 +76,9 @@ pub(super) struct Proxy {
     eof: [Eof; 2],
     tls: [bool; 2],
     outstanding: Option<(Ticket, Kind)>,
+    fleet: Fleet,
+    /// To be told next.
+    heading: Option<(Ticket, Arc<Host>)>,
     backend: bool,
     pub(super) effects: Vec<Effect>,
 }
@@ -84,6 +95,8 @@ impl Proxy {
             eof: [Eof::No; 2],
             tls: [false; 2],
             outstanding: None,
+            fleet: Fleet::new(RULES),
+            heading: None,
             backend: false,
             effects: Vec::new(),
         };
@@ -228,6 +241,9 @@ impl Proxy {
 
     fn readable(&mut self) -> Option<Event> {
         let Stage::Session(session) = &self.stage else { return None };
+        if let Some((ticket, host)) = self.heading.take() {
+            return Some(Event::Answer(ticket, Answer::Heading(host)));
+        }
         for leg in [Leg::Client, Leg::Backend] {
             if self.outstanding.is_some_and(|(_, kind)| kind == Kind::Tls(leg)) {
                 continue;
@@ -258,6 +274,11 @@ impl Proxy {
     }
 
     fn obey(&mut self, out: Outbox, now: Instant) {
+        for note in out.notes {
+            if let Note::HostJudged { destination, host, client, outcome } = note {
+                self.fleet.judge((&destination, &host, Protocol::Imap), outcome, client, now);
+            }
+        }
         if out.hang_up {
             self.hang_up();
         }
@@ -274,7 +295,13 @@ impl Proxy {
             }
             Step::Connect(target) => {
                 assert!(!self.backend, "a second backend");
-                self.effects.push(Effect::Asked(ticket, Asked::Connect(target.destination)));
+                let chosen = self.fleet.choose(&target, now);
+                self.heading = chosen.as_ref().ok().map(|host| (ticket, Arc::clone(host)));
+                let asked = match chosen {
+                    Ok(_) => Asked::Connect(target.destination),
+                    Err(_) => Asked::Nowhere,
+                };
+                self.effects.push(Effect::Asked(ticket, asked));
             }
             Step::StartTls(leg, _) => self.begin_tls(ticket, leg),
             Step::Splice(relay) => {
@@ -307,6 +334,7 @@ impl Proxy {
     }
 
     fn hang_up(&mut self) {
+        self.heading = None;
         self.backend = false;
         self.inbox.backend.clear();
         let leg = index(Leg::Backend);

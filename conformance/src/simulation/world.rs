@@ -271,6 +271,7 @@ impl World {
                     false => (delay, self.route(account.site()), None),
                 }
             }
+            Asked::Nowhere => (quick, Answer::ConnectFailed(ConnectFault::Down), None),
             Asked::Connect(destination) => {
                 self.tally.count("connects");
                 let site = self.settings.site_of(&destination);

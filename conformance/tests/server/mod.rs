@@ -7,6 +7,7 @@ mod crowd;
 mod drain;
 mod ends;
 mod flow;
+mod hosts;
 mod idle;
 mod log;
 mod names;

@@ -105,6 +105,22 @@ impl Draft {
         self
     }
 
+    /// Adds a destination on several hosts, each an address with its own port, without TLS.
+    pub(crate) fn destination_on(mut self, name: &str, at: &[SocketAddr], keys: &str) -> Self {
+        let hosts: Vec<String> = at.iter().map(|at| format!("\"{at}\"")).collect();
+        write!(
+            self.text,
+            "[destination.{name}]\nhosts = [{}]\nforwarding = \"none\"\n\
+             allow_plaintext_auth = true\n{keys}\n\
+             [destination.{name}.protocol.imap]\nport = 143\ntls = \"plain\"\n",
+            hosts.join(", ")
+        )
+        .unwrap();
+        writeln!(self.map, "{name}@test {name}").unwrap();
+        self.destinations.push(name.to_owned());
+        self
+    }
+
     /// The whole text, and the map it names is written.
     pub(crate) fn text(&self) -> String {
         let map = self.file("map", &self.map);

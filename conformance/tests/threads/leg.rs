@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gatepost_conformance::script::Plan;
-use gatepost_core::config::Destination;
+use gatepost_core::config::{Destination, Host};
 use gatepost_core::{TlsFacts, TlsFault, TlsRole};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -57,7 +57,7 @@ impl Leg {
                 server(&plan.certificate, &plan.key, &[plan.listener.protocol.name()])
             }
             TlsRole::Balancer => server(&plan.balancer_certificate, &plan.balancer_key, &[]),
-            TlsRole::Client(destination) => client(destination),
+            TlsRole::Client(destination, host) => client(destination, host),
         }));
     }
 
@@ -217,7 +217,7 @@ fn server(certificate: &Path, key: &Path, alpn: &[&str]) -> Connection {
     ServerConnection::new(Arc::new(config)).expect("a fresh connection").into()
 }
 
-fn client(destination: &Destination) -> Connection {
+fn client(destination: &Destination, host: &Host) -> Connection {
     let path = destination.tls_ca_file.as_ref().expect("the plan's authorities");
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(path).expect("a certificate")).expect("a root");
@@ -226,7 +226,8 @@ fn client(destination: &Destination) -> Connection {
         .expect("the provider's versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let name = ServerName::try_from(destination.host.clone()).expect("a host");
+    let name = destination.tls_name(host).to_owned();
+    let name = ServerName::try_from(name).expect("a host");
     ClientConnection::new(Arc::new(config), name).expect("a fresh connection").into()
 }
 

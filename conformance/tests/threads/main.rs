@@ -8,6 +8,7 @@
 
 mod leg;
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem::take;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,10 +19,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use gatepost_conformance::script::{self, Order, Place, Plan, Served};
+use gatepost_core::config::Host;
+use gatepost_core::fleet::Fleet;
 use gatepost_core::guard::Passage;
 use gatepost_core::relay::Verdict;
 use gatepost_core::{
-    Answer, BackendFacts, ConnectFault, Event, Inbox, Instant, Leg as Side, LegFault, Outbox,
+    Answer, BackendFacts, ConnectFault, Event, Inbox, Instant, Leg as Side, LegFault, Note, Outbox,
     Refusal, Relay, Session, Step, Target, Ticket, TlsRole,
 };
 
@@ -108,7 +111,8 @@ struct Serving {
     legs: [Option<Leg>; 2],
     eof: [bool; 2],
     shaking: Option<(Ticket, Side)>,
-    answer: Option<(Ticket, Answer)>,
+    answers: VecDeque<(Ticket, Answer)>,
+    fleet: Fleet,
     inbox: Inbox,
     again: bool,
 }
@@ -121,6 +125,7 @@ enum Next {
 impl Serving {
     fn new(plan: Plan, socket: TcpStream, stop: Arc<AtomicBool>, orders: Arc<Orders>) -> Self {
         let client = Leg::new(socket, plan.read_cap).unwrap();
+        let fleet = Fleet::new(plan.host_down);
         Self {
             plan,
             stop,
@@ -130,7 +135,8 @@ impl Serving {
             legs: [Some(client), None],
             eof: [false; 2],
             shaking: None,
-            answer: None,
+            answers: VecDeque::new(),
+            fleet,
             inbox: Inbox::default(),
             again: false,
         }
@@ -163,7 +169,13 @@ impl Serving {
 
     /// Does what the session wants done; at its end a relay, or nothing more.
     fn obey(&mut self, out: &mut Outbox) -> Option<Option<Relay>> {
-        out.notes.clear();
+        for note in out.notes.drain(..) {
+            if let Note::HostJudged { destination, host, client, outcome } = note {
+                let (place, now) =
+                    ((&*destination, &*host, self.plan.listener.protocol), self.now());
+                self.fleet.judge(place, outcome, client, now);
+            }
+        }
         self.again |= take(&mut out.again);
         if take(&mut out.hang_up) {
             self.legs[1] = None;
@@ -178,19 +190,28 @@ impl Serving {
         }
         let (ticket, step) = out.step.take()?;
         self.shaking = None;
-        self.answer = None;
+        self.answers.clear();
         match step {
             Step::Admit(_) => {
                 let refused = self.plan.listener.max_connections == 0;
                 let verdict = if refused { Err(Refusal::TooManyConnections) } else { Ok(()) };
-                self.answer = Some((ticket, Answer::Admitted(verdict)));
+                self.answers.push_back((ticket, Answer::Admitted(verdict)));
             }
             Step::StartTls(side, role) => self.start_tls(ticket, side, &role),
             Step::Lookup(query) => {
                 let route = (self.plan.route)(query.identifier.as_deref());
-                self.answer = Some((ticket, Answer::Routed(route)));
+                self.answers.push_back((ticket, Answer::Routed(route)));
             }
-            Step::Connect(target) => self.answer = Some((ticket, self.connect(&target))),
+            Step::Connect(target) => {
+                let answer = match self.fleet.choose(&target, self.now()) {
+                    Ok(host) => {
+                        self.answers.push_back((ticket, Answer::Heading(Arc::clone(&host))));
+                        self.connect(&target, &host)
+                    }
+                    Err(fault) => Answer::ConnectFailed(fault),
+                };
+                self.answers.push_back((ticket, answer));
+            }
             Step::Splice(relay) => return Some(Some(relay)),
             Step::Close(_) => return Some(None),
         }
@@ -207,9 +228,9 @@ impl Serving {
         self.shaking = Some((ticket, side));
     }
 
-    fn connect(&mut self, target: &Target) -> Answer {
-        let port = target.destination.endpoint(target.protocol).unwrap().port;
-        let address = match (self.plan.resolve)(&target.destination.host, port) {
+    fn connect(&mut self, target: &Target, host: &Host) -> Answer {
+        let port = target.destination.endpoint(target.protocol).unwrap().port_on(host);
+        let address = match (self.plan.resolve)(&host.name, port) {
             Ok(address) => address,
             Err(fault) => return Answer::ConnectFailed(fault),
         };
@@ -222,7 +243,7 @@ impl Serving {
     }
 
     fn next(&mut self, session: &Session) -> Next {
-        if let Some((ticket, answer)) = self.answer.take() {
+        if let Some((ticket, answer)) = self.answers.pop_front() {
             return Next::Fact(Event::Answer(ticket, answer));
         }
         if self.orders.kick.swap(false, Ordering::Relaxed) {

@@ -19,7 +19,7 @@ const FOR_AUTOMATA: [&str; 7] =
 /// What a frontend's may name in addition.
 const FOR_FRONTENDS: [&str; 3] = ["dialogue", "introduction", "verdict"];
 /// What a backend's may name in addition.
-const FOR_BACKENDS: [&str; 2] = ["forward", "handshake"];
+const FOR_BACKENDS: [&str; 3] = ["forward", "handshake", "referral"];
 /// Modules of a protocol that belong to its backend's automaton.
 const OF_BACKENDS: [&str; 2] = ["backend", "login"];
 /// Crates that would give the core a world of its own.

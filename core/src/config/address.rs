@@ -100,7 +100,7 @@ pub(super) fn host_name(value: &Value<'_>) -> Option<String> {
 /// Reads a host name or an address.
 pub(super) fn host(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
-    if is_host_name(text) || text.parse::<IpAddr>().is_ok() {
+    if is_host(text) {
         return Some(text.to_owned());
     }
     let remedy = if text.starts_with('[') {
@@ -140,6 +140,11 @@ fn parsed<T: FromStr>(value: &Value<'_>, kind: &str, remedy: &str) -> Option<T> 
         value.fault(format!("\"{}\" is no {kind}", text.escape_debug()), remedy);
     }
     parsed
+}
+
+/// Whether the text can be a host name, or is an address without brackets.
+pub(crate) fn is_host(text: &str) -> bool {
+    is_host_name(text) || text.parse::<IpAddr>().is_ok()
 }
 
 /// Whether the text can be a host name: labels of letters, digits, hyphens and underscores, the

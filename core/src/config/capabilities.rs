@@ -27,6 +27,8 @@ pub(super) struct ByProtocol {
 /// What the listeners of a protocol tell and accept, unless their own tables say otherwise.
 pub(super) struct Capabilities {
     pub(super) advertise: Vec<String>,
+    /// The list is what backends have in common, once that is known.
+    pub(super) auto: bool,
     pub(super) mechanisms: Vec<Mechanism>,
     pub(super) cleartext_without_tls: bool,
     pub(super) banner: String,
@@ -70,11 +72,24 @@ const CAPABILITY_OCTETS_MAX: usize = 64;
 
 pub(super) fn read(section: &Section<'_>) -> ByProtocol {
     ByProtocol {
-        imap: read_one(&section.section("imap"), "advertise", &IMAP_ADVERTISE, advertise_imap),
-        pop3: read_one(&section.section("pop3"), "advertise", &POP3_ADVERTISE, advertise_pop3),
+        imap: read_one(
+            &section.section("imap"),
+            Protocol::Imap,
+            "advertise",
+            &IMAP_ADVERTISE,
+            advertise_imap,
+        ),
+        pop3: read_one(
+            &section.section("pop3"),
+            Protocol::Pop3,
+            "advertise",
+            &POP3_ADVERTISE,
+            advertise_pop3,
+        ),
         managesieve: read_managesieve(&section.section("managesieve")),
         submission: read_one(
             &section.section("submission"),
+            Protocol::Submission,
             "ehlo",
             &SUBMISSION_ADVERTISE,
             advertise_submission,
@@ -95,7 +110,8 @@ impl ByProtocol {
 }
 
 fn read_managesieve(section: &Section<'_>) -> Capabilities {
-    let told = read_one(section, "sieve", &SIEVE, |value| listed(value, extension));
+    let told =
+        read_one(section, Protocol::ManageSieve, "sieve", &SIEVE, |value| listed(value, extension));
     let implementation = section.or("implementation", IMPLEMENTATION.to_owned(), banner);
     Capabilities { implementation, ..told }
 }
@@ -103,13 +119,19 @@ fn read_managesieve(section: &Section<'_>) -> Capabilities {
 /// `key`: the one that lists what is told.
 fn read_one(
     section: &Section<'_>,
+    protocol: Protocol,
     key: &'static str,
     default: &[&str],
     advertise: fn(&Value<'_>) -> Option<Vec<String>>,
 ) -> Capabilities {
     let default = || default.iter().map(|token| (*token).to_owned()).collect();
+    let auto = section.value(key).is_some_and(|value| value.is("auto"));
     Capabilities {
-        advertise: section.optional(key, advertise).unwrap_or_else(default),
+        advertise: match auto {
+            true => minimal(protocol),
+            false => section.optional(key, advertise).unwrap_or_else(default),
+        },
+        auto,
         mechanisms: section.or("sasl", MECHANISMS.to_vec(), mechanisms),
         cleartext_without_tls: section.or("allow_plain_auth_without_tls", false, Value::boolean),
         banner: section.or("banner", BANNER.to_owned(), banner),
@@ -182,24 +204,75 @@ fn advertise_submission(value: &Value<'_>) -> Option<Vec<String>> {
     listed(value, keyword_of_ehlo)
 }
 
-fn listed(value: &Value<'_>, capability: fn(&Value<'_>) -> Option<String>) -> Option<Vec<String>> {
-    if value.is("auto") {
-        value.fault("\"auto\" is documented but not built yet", "list the capabilities");
-        return None;
-    }
-    value.list(capability)
+/// Reads a list, each item by the rule for it.
+fn listed(value: &Value<'_>, rule: Rule) -> Option<Vec<String>> {
+    value.list(|item| {
+        let text = item.text()?;
+        match rule(text) {
+            Ok(()) => Some(text.to_owned()),
+            Err(Unfit { problem, remedy }) => {
+                item.fault(problem, remedy);
+                None
+            }
+        }
+    })
 }
 
-fn capability(value: &Value<'_>) -> Option<String> {
-    let text = value.text()?;
+/// What may be told before login.
+type Rule = fn(&str) -> Result<(), Unfit>;
+
+/// What may not be told, and why.
+struct Unfit {
+    problem: String,
+    remedy: &'static str,
+}
+
+impl Unfit {
+    fn own(text: &str, problem: &str) -> Self {
+        Self { problem: format!("\"{text}\" {problem}"), remedy: "take it out of the list" }
+    }
+}
+
+/// Whether an item may stand in the list that clients of a protocol are told before login; of
+/// POP3's, those that a configuration may promise for its backends are not for others to promise.
+pub(crate) fn is_advertisable(protocol: Protocol, item: &str) -> bool {
+    let rule: Rule = match protocol {
+        Protocol::Imap => capability,
+        Protocol::Pop3 => {
+            let modes = ["UTF8", "LANG"];
+            let tag = item.split(' ').next().unwrap_or_default();
+            if modes.iter().any(|mode| mode.eq_ignore_ascii_case(tag)) {
+                return false;
+            }
+            capability_of_pop3
+        }
+        Protocol::ManageSieve => extension,
+        Protocol::Submission => keyword_of_ehlo,
+        Protocol::Smtp | Protocol::Lmtp => return false,
+    };
+    rule(item).is_ok()
+}
+
+/// What may be told of any backend: the proxy itself sees to it.
+pub(crate) fn minimal(protocol: Protocol) -> Vec<String> {
+    let items: &[&str] = match protocol {
+        Protocol::Imap => &["IMAP4rev1", "SASL-IR", "ID"],
+        Protocol::Pop3 => &["RESP-CODES", "AUTH-RESP-CODE"],
+        Protocol::Submission => &["ENHANCEDSTATUSCODES"],
+        Protocol::ManageSieve | Protocol::Smtp | Protocol::Lmtp => &[],
+    };
+    items.iter().map(|item| (*item).to_owned()).collect()
+}
+
+fn capability(text: &str) -> Result<(), Unfit> {
     let upper = text.to_ascii_uppercase();
     let special = |octet: u8| b"(){%*\"\\]".contains(&octet);
     let atom = (1..=CAPABILITY_OCTETS_MAX).contains(&text.len())
         && text.bytes().all(|octet| octet.is_ascii_graphic() && !special(octet));
     if !atom {
         let problem = format!("\"{}\" is no capability", text.escape_debug());
-        value.fault(problem, "write one word of RFC 9051's atoms, such as \"IMAP4rev2\"");
-        return None;
+        let remedy = "write one word of RFC 9051's atoms, such as \"IMAP4rev2\"";
+        return Err(Unfit { problem, remedy });
     }
     let problem = match upper.as_str() {
         "STARTTLS" | "LOGINDISABLED" => "is told by the proxy itself, when it is so",
@@ -207,48 +280,42 @@ fn capability(value: &Value<'_>) -> Option<String> {
         "UNAUTHENTICATE" => "cannot be honoured, since a session stays with its backend",
         _ if upper.starts_with("AUTH=") => "is told by the proxy itself, from the key sasl",
         _ if upper.starts_with("COMPRESS=") => "cannot be honoured before login",
-        _ => return Some(text.to_owned()),
+        _ => return Ok(()),
     };
-    value.fault(format!("\"{text}\" {problem}"), "take it out of the list");
-    None
+    Err(Unfit::own(text, problem))
 }
 
 /// A tag, perhaps with arguments, all of visible characters with one space between two.
-fn capability_of_pop3(value: &Value<'_>) -> Option<String> {
-    let text = value.text()?;
+fn capability_of_pop3(text: &str) -> Result<(), Unfit> {
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|it| it.is_ascii_graphic());
     let is_line = text.len() <= CAPABILITY_OCTETS_MAX && text.split(' ').all(is_word);
     if !is_line || text.starts_with('.') {
         let problem = format!("\"{}\" is no capability", text.escape_debug());
-        value.fault(problem, "write a tag of RFC 2449 with its arguments, such as \"EXPIRE 30\"");
-        return None;
+        let remedy = "write a tag of RFC 2449 with its arguments, such as \"EXPIRE 30\"";
+        return Err(Unfit { problem, remedy });
     }
     let tag = text.split(' ').next().unwrap_or_default().to_ascii_uppercase();
     let problem = match tag.as_str() {
         "USER" | "STLS" => "is told by the proxy itself, when it is so",
         "SASL" => "is told by the proxy itself, from the key sasl",
         "XCLIENT" => "is not for clients to use",
-        _ => return Some(text.to_owned()),
+        _ => return Ok(()),
     };
-    value.fault(format!("\"{text}\" {problem}"), "take it out of the list");
-    None
+    Err(Unfit::own(text, problem))
 }
 
 /// A Sieve extension: a word that can stand in a quoted string as it is.
-fn extension(value: &Value<'_>) -> Option<String> {
-    let text = value.text()?;
+fn extension(text: &str) -> Result<(), Unfit> {
     let fit = |octet: u8| octet.is_ascii_graphic() && !matches!(octet, b'"' | b'\\');
     if !(1..=CAPABILITY_OCTETS_MAX).contains(&text.len()) || !text.bytes().all(fit) {
         let problem = format!("\"{}\" is no Sieve extension", text.escape_debug());
-        value.fault(problem, "write its name in one word, such as \"fileinto\"");
-        return None;
+        return Err(Unfit { problem, remedy: "write its name in one word, such as \"fileinto\"" });
     }
-    Some(text.to_owned())
+    Ok(())
 }
 
 /// A keyword, perhaps with parameters of visible characters, with one space between two.
-fn keyword_of_ehlo(value: &Value<'_>) -> Option<String> {
-    let text = value.text()?;
+fn keyword_of_ehlo(text: &str) -> Result<(), Unfit> {
     let mut words = text.split(' ');
     let keyword = words.next().unwrap_or_default();
     let is_keyword = !keyword.is_empty()
@@ -258,15 +325,13 @@ fn keyword_of_ehlo(value: &Value<'_>) -> Option<String> {
     if !is_keyword || text.len() > CAPABILITY_OCTETS_MAX || !words.all(is_word) {
         let problem = format!("\"{}\" is no keyword", text.escape_debug());
         let remedy = "write a keyword of RFC 5321 with its parameters, such as \"SIZE 52428800\"";
-        value.fault(problem, remedy);
-        return None;
+        return Err(Unfit { problem, remedy });
     }
     let problem = match keyword.to_ascii_uppercase().as_str() {
         "STARTTLS" => "is told by the proxy itself, when it is so",
         "AUTH" => "is told by the proxy itself, from the key sasl",
         "XCLIENT" | "XFORWARD" => "is not for clients to use",
-        _ => return Some(text.to_owned()),
+        _ => return Ok(()),
     };
-    value.fault(format!("\"{text}\" {problem}"), "take it out of the list");
-    None
+    Err(Unfit::own(text, problem))
 }

@@ -8,7 +8,9 @@ use alloc::{format, string::ToString, sync::Arc, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::routing::{Mapping, MappingSource, PASS_THROUGH, Routing};
-use super::{destination::Destination, listener::Listener, own::accepts, reader::Section};
+use super::{
+    choice::Protocol, destination::Destination, listener::Listener, own::accepts, reader::Section,
+};
 
 /// No two listeners may take the same address and port. 0.0.0.0 and :: are different ones.
 pub(super) fn distinct_binds(root: &Section<'_>, listeners: &[Arc<Listener>]) {
@@ -62,6 +64,22 @@ pub(super) fn default_speaks(root: &Section<'_>, listeners: &[Arc<Listener>], ro
             root.fault(&["listener", &listener.name, "protocol"], problem, &remedy);
         }
     }
+    let learns = |listener: &&Arc<Listener>| listener.advertise_auto;
+    if let Some(listener) = listeners.iter().find(learns).filter(|_| default.probing.is_none()) {
+        let protocol = listener.protocol.name();
+        let problem = format!("\"auto\" is learned by probes, and \"{}\" has none", default.name);
+        let remedy = format!("set probe_interval = \"60s\" in [destination.{}]", default.name);
+        root.fault(&["capabilities", protocol, capabilities_key(listener)], problem, &remedy);
+    }
+}
+
+/// The key that lists what clients of a listener are told.
+fn capabilities_key(listener: &Listener) -> &'static str {
+    match listener.protocol {
+        Protocol::ManageSieve => "sieve",
+        Protocol::Submission => "ehlo",
+        Protocol::Imap | Protocol::Pop3 | Protocol::Smtp | Protocol::Lmtp => "advertise",
+    }
 }
 
 /// So must the one whose ports lend their TLS to the addresses that an HTTP server answers.
@@ -87,17 +105,20 @@ pub(super) fn no_loops(
     destinations: &[Arc<Destination>],
 ) {
     for destination in destinations {
-        let addresses = reached(&destination.host);
-        for (protocol, endpoint) in &destination.endpoints {
+        let hosts = destination.hosts.iter();
+        for (host, (protocol, endpoint)) in
+            hosts.flat_map(|host| destination.endpoints.iter().map(move |spoken| (host, spoken)))
+        {
+            let (addresses, port) = (reached(&host.name), endpoint.port_on(host));
             let own = listeners.iter().find(|listener| {
                 listener.bind.iter().any(|bind| {
                     let mut addresses = addresses.iter();
-                    addresses.any(|ip| accepts(*bind, SocketAddr::new(*ip, endpoint.port), false))
+                    addresses.any(|ip| accepts(*bind, SocketAddr::new(*ip, port), false))
                 })
             });
-            if let Some(own) = own {
+            if let Some(own) = own.filter(|_| port != 0) {
                 let path = ["destination", &destination.name, "protocol", protocol.name(), "port"];
-                let address = format!("{} port {}", destination.host, endpoint.port);
+                let address = format!("{} port {port}", host.name);
                 let problem = format!("{address} is the proxy's own listener \"{}\"", own.name);
                 root.fault(&path, problem, "name the backend's own address");
             }

@@ -125,6 +125,61 @@ impl Forwarding {
     }
 }
 
+/// How a destination shares its accounts out among its hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The same account always lands on the same host.
+    Rendezvous,
+    /// The first one that works.
+    First,
+    /// One login after the other.
+    RoundRobin,
+}
+
+impl Choice for Policy {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("rendezvous", Self::Rendezvous),
+        ("first", Self::First),
+        ("round-robin", Self::RoundRobin),
+    ];
+}
+
+impl Policy {
+    /// The name that configuration and logs use.
+    pub fn name(self) -> &'static str {
+        self.name_of()
+    }
+}
+
+/// What an operator wants of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It serves.
+    Up,
+    /// It gets no new login, except where nobody else may serve; sessions that stand go on.
+    Draining,
+    /// It serves where none that is up may.
+    Standby,
+    /// It does not serve.
+    Down,
+}
+
+impl Choice for Standing {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("up", Self::Up),
+        ("draining", Self::Draining),
+        ("standby", Self::Standby),
+        ("down", Self::Down),
+    ];
+}
+
+impl Standing {
+    /// The name that configuration and logs use.
+    pub fn name(self) -> &'static str {
+        self.name_of()
+    }
+}
+
 /// The form in which user names are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalize {

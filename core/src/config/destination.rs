@@ -5,12 +5,14 @@
 //! there is a name to verify or a pin; a client certificate has its key.
 //! Read next: `routing` (who goes where), `check` (a destination must not be ourselves).
 
-use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, sync::Arc, vec, vec::Vec};
 use core::net::IpAddr;
 
 use super::{
     address::{address, host},
-    choice::{Choice, Forwarding, Protocol, TlsMode},
+    choice::{Choice, Forwarding, Policy, Protocol, TlsMode},
+    hosts::{self, Host},
+    probes::{self, Probing, ReferralHost},
     reader::{Section, Value},
 };
 
@@ -19,9 +21,11 @@ use super::{
 pub struct Destination {
     /// Its name in the configuration and in map files.
     pub name: String,
-    /// A host name or an address without brackets.
-    pub host: String,
-    /// The name its certificate must hold, where that is not `host`.
+    /// At least one, each label once.
+    pub hosts: Vec<Arc<Host>>,
+    /// How they share the accounts out.
+    pub policy: Policy,
+    /// The name every host's certificate must hold, where that is not the host's own.
     pub tls_server_name: Option<String>,
     /// How it is told who the client is, where an endpoint does not say otherwise (endpoints have
     /// it merged).
@@ -44,6 +48,10 @@ pub struct Destination {
     pub allow_plaintext_auth: bool,
     /// Whether clients of IMAP and ManageSieve are kept from clearing their login.
     pub guard: bool,
+    /// Hosts that a backend may refer a login to.
+    pub referral_hosts: Vec<ReferralHost>,
+    /// How its hosts are probed; none: not at all.
+    pub probing: Option<Probing>,
     /// Proxies that a login may pass through, this one counted.
     pub proxy_ttl: u8,
     /// What it speaks, each protocol once.
@@ -67,17 +75,30 @@ impl Destination {
         let mut endpoints = self.endpoints.iter();
         endpoints.find(|(spoken, _)| *spoken == protocol).map(|(_, endpoint)| endpoint)
     }
+
+    /// The name that a host's certificate must hold.
+    pub fn tls_name<'a>(&'a self, host: &'a Host) -> &'a str {
+        self.tls_server_name.as_deref().unwrap_or(&host.name)
+    }
+}
+
+impl Endpoint {
+    /// The port on a host.
+    pub fn port_on(&self, host: &Host) -> u16 {
+        host.port.unwrap_or(self.port)
+    }
 }
 
 pub(super) fn read(name: &str, section: &Section<'_>, proxy_ttl: u8) -> Destination {
-    let hint = "name the backend's host";
     let inherited = match section.or("proxy_protocol", true, Value::boolean) {
         true => Forwarding::Proxy,
         false => Forwarding::None,
     };
+    let hosts = hosts::read(section, host);
     let mut destination = Destination {
         name: name.to_owned(),
-        host: section.required("host", hint, host).unwrap_or_default(),
+        policy: hosts.policy,
+        hosts: hosts.hosts,
         tls_server_name: section.optional("tls_server_name", host),
         forwarding: section.or("forwarding", inherited, |value| value.choice()),
         tls_allow_invalid_certs: section.or("tls_allow_invalid_certs", false, Value::boolean),
@@ -89,6 +110,8 @@ pub(super) fn read(name: &str, section: &Section<'_>, proxy_ttl: u8) -> Destinat
         hide_auth_errors: section.or("hide_auth_errors", false, Value::boolean),
         allow_plaintext_auth: section.or("allow_plaintext_auth", false, Value::boolean),
         guard: section.or("guard", false, Value::boolean),
+        referral_hosts: probes::read_referral_hosts(section),
+        probing: probes::read(section),
         proxy_ttl,
         endpoints: Vec::new(),
     };
@@ -103,6 +126,8 @@ pub(super) fn read(name: &str, section: &Section<'_>, proxy_ttl: u8) -> Destinat
     }
     check_tls(section, &destination);
     check_guard(section, &destination);
+    probes::check_referrals(section, &destination);
+    hosts::check_ports(section, &destination.hosts, destination.endpoints.len());
     destination
 }
 
@@ -153,9 +178,14 @@ fn check_tls(section: &Section<'_>, destination: &Destination) {
     });
     let pinned = !destination.tls_pinned_cert_sha256.is_empty();
     let named = section.holds("tls_server_name") || section.holds("tls_pinned_cert_sha256");
-    if encrypted && destination.host.parse::<IpAddr>().is_ok() && !named {
+    let nameless = destination.hosts.iter().position(|host| host.name.parse::<IpAddr>().is_ok());
+    if let Some(place) = nameless.filter(|_| encrypted && !named) {
         let problem = "is an address, which gives TLS no name to verify";
-        section.fault(&["host"], problem, "set tls_server_name or tls_pinned_cert_sha256");
+        let remedy = "set tls_server_name or tls_pinned_cert_sha256";
+        let place = format!("{place}");
+        let listed = section.holds("hosts");
+        let path: &[&str] = if listed { &["hosts", &place] } else { &["host"] };
+        section.fault(path, problem, remedy);
     }
     for (one, other) in
         [("tls_client_cert", "tls_client_key"), ("tls_client_key", "tls_client_cert")]

@@ -61,6 +61,9 @@ pub struct Listener {
     /// Capabilities in the protocol's own form, without those that depend on the connection: the
     /// mechanisms, STARTTLS and its like, and whether a password may be sent.
     pub advertise: Vec<String>,
+    /// Whether that is to become what backends have in common ([`crate::survey`]), as far as it is
+    /// known; until then it is a short list that every backend honours.
+    pub advertise_auto: bool,
     /// The text of the greeting.
     pub banner: String,
     /// What the proxy says that it is, to clients of protocols in which that is said.
@@ -81,6 +84,9 @@ pub struct Listener {
     pub backend_timeout: Duration,
     /// Attempts after the first.
     pub connect_retries: u32,
+    /// How long to wait, on the average, before an attempt at a host that has failed this login
+    /// already; zero: not at all.
+    pub retry_delay: Duration,
     /// How long a logged-in session may be silent.
     pub bridge_idle: Duration,
 }
@@ -139,6 +145,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
         cleartext_without_tls: section.or(cleartext, told.cleartext_without_tls, Value::boolean),
         mechanisms: section.optional("sasl", mechanisms).unwrap_or(told.mechanisms.clone()),
         advertise: advertised(told.advertise.clone(), protocol, lookup.refers),
+        advertise_auto: told.auto,
         banner: section.optional("banner", banner).unwrap_or(told.banner.clone()),
         implementation: told.implementation.clone(),
         certificates: section.optional("certificates", names).unwrap_or(all.certificates.clone()),
@@ -149,6 +156,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, all: &Inherited) -> Option
         lookup_timeout: lookup.timeout,
         backend_timeout: all.limits.backend_timeout,
         connect_retries: all.limits.connect_retries,
+        retry_delay: all.limits.retry_delay,
         bridge_idle: all.limits.bridge_idle,
     };
     check(section, &listener, tls, !all.certificates.is_empty());

@@ -16,9 +16,11 @@ mod choice;
 mod destination;
 mod duration;
 mod fault;
+mod hosts;
 mod keys;
 mod listener;
 mod own;
+mod probes;
 mod reader;
 mod routing;
 mod server;
@@ -38,11 +40,15 @@ use toml::de::DeTable;
 pub use self::{
     address::{Cidr, NotCidr},
     balancer::Balancers,
-    choice::{Forwarding, LogFormat, LogLevel, Normalize, Protocol, TlsMode, TlsVersion},
+    choice::{
+        Forwarding, LogFormat, LogLevel, Normalize, Policy, Protocol, Standing, TlsMode, TlsVersion,
+    },
     destination::{Destination, Endpoint},
     fault::{Fault, Warning},
+    hosts::{Host, NotHost},
     listener::Listener,
     own::accepts,
+    probes::{ProbeAccount, Probing, ReferralHost},
     routing::{Mapping, MappingSource, OnError, Routing},
     server::Server,
     statement::Dialect,
@@ -50,7 +56,10 @@ pub use self::{
     tls::{Certificate, TlsProtocols},
 };
 
-pub(crate) use self::address::is_host_name;
+pub(crate) use self::{
+    address::{is_host, is_host_name},
+    capabilities::{is_advertisable, minimal},
+};
 
 use self::{fault::Report, listener::Inherited, reader::Section};
 

@@ -12,6 +12,7 @@ use super::{
     choice::{LogFormat, LogLevel},
     reader::{Section, Value},
 };
+use crate::health::Rules;
 
 /// What concerns the program as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Server {
     pub hostname: Option<String>,
     /// How long a drain waits for sessions to end.
     pub shutdown_grace: Duration,
+    /// When a backend's host is taken out of service.
+    pub host_down: Rules,
     /// How much is logged.
     pub log_level: LogLevel,
     /// The shape of a log line.
@@ -34,6 +37,7 @@ pub(super) struct Limits {
     pub(super) bridge_idle: Duration,
     pub(super) backend_timeout: Duration,
     pub(super) connect_retries: u32,
+    pub(super) retry_delay: Duration,
     pub(super) proxy_ttl: u8,
 }
 
@@ -49,6 +53,7 @@ pub(super) fn read(section: &Section<'_>) -> (Server, Limits) {
         threads: section.or("threads", 0, |value| value.integer(0..=THREADS_MAX)) as usize,
         hostname: section.optional("hostname", host_name),
         shutdown_grace: section.or("shutdown_grace", SHUTDOWN_GRACE, |value| value.duration()),
+        host_down: read_host_down(section),
         log_level: section.or("log_level", LogLevel::Info, |value| value.choice()),
         log_format: section.or("log_format", LogFormat::Text, |value| value.choice()),
     };
@@ -59,16 +64,32 @@ pub(super) fn read(section: &Section<'_>) -> (Server, Limits) {
         bridge_idle: section.or("bridge_idle", BRIDGE_IDLE, |value| value.duration()),
         backend_timeout: section.or("backend_timeout", BACKEND_TIMEOUT, |value| value.duration()),
         connect_retries: section.or("backend_connect_retries", CONNECT_RETRIES, retries),
+        retry_delay: RETRY_DELAY,
         proxy_ttl: ttl.unwrap_or(PROXY_TTL),
     };
     (server, limits)
 }
 
+fn read_host_down(section: &Section<'_>) -> Rules {
+    let count = |value: &Value<'_>| value.integer(0..=DOWN_THRESHOLD_MAX);
+    let count_one = |value: &Value<'_>| value.integer(1..=DOWN_THRESHOLD_MAX);
+    let Rules { threshold, min_clients, cooldown } = Rules::default();
+    Rules {
+        threshold: section.or("host_down_threshold", threshold, count),
+        min_clients: section.or("host_down_min_clients", min_clients, count_one),
+        cooldown: section.or("host_down_cooldown", cooldown, |value| value.duration()),
+    }
+}
+
+/// Of failures, and of the clients that are remembered with them.
+const DOWN_THRESHOLD_MAX: u32 = 1000;
 const THREADS_MAX: u32 = 1024;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 const BRIDGE_IDLE: Duration = Duration::from_secs(1800);
 const BACKEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_RETRIES: u32 = 1;
+/// Before the same host is tried again; on the average, see the session.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 const RETRIES_MAX: u32 = 10;
 const PROXY_TTL: u8 = 7;
 /// With less, every session would end as a loop.

@@ -19,9 +19,10 @@ use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
 use crate::forward::Identity;
-use crate::handshake::{Quota, Settings, StatusText};
+use crate::handshake::{Quota, Settings, StatusText, surveyed};
 use crate::line::{BACKEND_COMMAND_MAX, BACKEND_LINE_MAX, first_word, without_controls};
 use crate::literal::{Framing, Unit};
+use crate::referral::{self, Referral};
 use crate::sasl::{decode_base64, encode_base64};
 use crate::secret::Secret;
 
@@ -78,6 +79,7 @@ enum Known {
 #[derive(Debug)]
 enum Verdict {
     No(Vec<u8>),
+    Referred(Referral),
     Fault(AttemptFault),
 }
 
@@ -165,6 +167,12 @@ impl Backend {
         self.capabilities = Known::Nothing;
         self.ask_capability(out);
         self.phase = Phase::Capability;
+    }
+
+    /// Goes on with the login after the survey.
+    pub(crate) fn log_in(&mut self, out: &mut Vec<u8>) -> Result<(), AttemptFault> {
+        self.settings.survey = false;
+        self.begin_login(out).map(|_| ())
     }
 
     /// Sends the client's answer to a challenge.
@@ -273,6 +281,11 @@ impl Backend {
 
     /// Introduces the client and logs it in, in one write; or asks for capabilities first.
     fn begin_login(&mut self, out: &mut Vec<u8>) -> Result<Ask, AttemptFault> {
+        if let Known::Said(list) = &self.capabilities
+            && self.settings.survey
+        {
+            return Ok(BackendAsk::Surveyed(surveyed(list.tokens())));
+        }
         let way = match &self.capabilities {
             Known::Nothing => None,
             Known::Said(list) => Some(self.login.choose(list)?),
@@ -500,8 +513,8 @@ impl Known {
 
 impl Verdict {
     /// What a NO means. Codes that speak of the account's backend and not of the credentials are
-    /// faults; a referral is not for clients to follow, nor a list from before login for them to
-    /// believe.
+    /// faults; a referral is not for clients to follow, and a list from before login not for them
+    /// to believe.
     fn of(reply: StatusText<'_>) -> Self {
         if reply.is("UNAVAILABLE") {
             return Self::Fault(AttemptFault::Temporary);
@@ -509,7 +522,12 @@ impl Verdict {
         if reply.is("SERVERBUG") || reply.is("PRIVACYREQUIRED") {
             return Self::Fault(AttemptFault::ServerBug);
         }
-        let code = reply.code.filter(|_| !reply.is("REFERRAL") && !reply.is("CAPABILITY"));
+        if reply.is("REFERRAL") {
+            let url = first_word(first_word(reply.code.unwrap_or_default()).1).0;
+            let fault = Self::Fault(AttemptFault::Referral);
+            return referral::in_url(url, "imap").map_or(fault, Self::Referred);
+        }
+        let code = reply.code.filter(|_| !reply.is("CAPABILITY"));
         let mut line = match code {
             None if reply.text.is_empty() => {
                 return Self::No(refusal_text(Refusal::Credentials).as_bytes().to_vec());
@@ -525,6 +543,7 @@ impl Verdict {
     fn deliver(self) -> Result<Ask, AttemptFault> {
         match self {
             Self::No(line) => Ok(BackendAsk::Refused(line)),
+            Self::Referred(referral) => Ok(BackendAsk::Referred(referral)),
             Self::Fault(fault) => Err(fault),
         }
     }

@@ -137,7 +137,7 @@ impl Capabilities {
         &self.0
     }
 
-    fn tokens(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &[u8]> {
         self.0.split(|&octet| octet == b' ').filter(|token| !token.is_empty())
     }
 

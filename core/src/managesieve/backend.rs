@@ -11,15 +11,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
-use super::reply::{Reply, Status, Unit};
+use super::reply::{Code, Reply, Status, Unit};
 use super::{Sender, State, Welcome, quotable, refusal_text, write_string};
 use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
 use crate::forward::{announced, xclient_commands};
-use crate::handshake::{self, Quota, Settings};
+use crate::handshake::{self, Quota, Settings, surveyed};
 use crate::line::{BACKEND_LINE_MAX, without_controls};
 use crate::literal::{self, Framing, write_quoted};
+use crate::referral;
 use crate::sasl::{Login, Mechanism, Proof, decode_base64, encode_base64};
 use crate::secret::Secret;
 
@@ -59,6 +60,8 @@ struct Capabilities {
     /// The attributes of XCLIENT that it names, if it offers that.
     xclient: Option<Vec<u8>>,
     mechanisms: Vec<u8>,
+    /// The extensions of Sieve.
+    sieve: Vec<u8>,
 }
 
 type Outcome = Advance<BackendAsk<Welcome>>;
@@ -107,6 +110,12 @@ impl Backend {
         self.phase = Phase::Secured;
         self.framing = Framing::default();
         self.capabilities = Capabilities::default();
+    }
+
+    /// Goes on with the login after the survey.
+    pub(crate) fn log_in(&mut self, out: &mut Vec<u8>) -> Result<(), AttemptFault> {
+        self.settings.survey = false;
+        self.begin_login(out).map(|_| ())
     }
 
     /// Sends the client's answer to a challenge.
@@ -166,6 +175,7 @@ impl Backend {
             }
             (Phase::Login, Status::Ok) => self.welcome(reply),
             (Phase::Login, Status::No) => refused(reply),
+            (Phase::Login, Status::Bye) if reply.is("REFERRAL") => refused(reply),
             (_, Status::Bye) if reply.is("TRYLATER") => Err(try_later(reply)),
             // It closes the connection, and only says so first.
             (_, Status::Bye) => Err(AttemptFault::Eof),
@@ -184,6 +194,11 @@ impl Backend {
     /// Introduces the client and logs it in, in one write: whatever the backend says to the first,
     /// the login follows.
     fn begin_login(&mut self, out: &mut Vec<u8>) -> Result<Ask, AttemptFault> {
+        if self.settings.survey {
+            let extensions = self.capabilities.sieve.split(|&octet| octet == b' ');
+            let extensions = extensions.filter(|extension| !extension.is_empty());
+            return Ok(BackendAsk::Surveyed(surveyed(extensions)));
+        }
         let offers = |mechanism: Mechanism| self.capabilities.offers(mechanism);
         // A literal holds a message of any length (RFC 5804 §2.1).
         let way: Way = handshake::choose(&self.login, offers, |_, _| true, None)?;
@@ -245,6 +260,7 @@ impl Capabilities {
         match name.to_ascii_uppercase().as_slice() {
             b"STARTTLS" => self.starttls = true,
             b"XCLIENT" => self.xclient = Some(value.to_vec()),
+            b"SIEVE" => self.sieve = without_controls(value),
             b"SASL" => self.mechanisms = without_controls(value),
             _ => {}
         }
@@ -266,8 +282,13 @@ fn refused(reply: &Reply) -> Result<Ask, AttemptFault> {
     if reply.is("ENCRYPT-NEEDED") {
         return Err(AttemptFault::ServerBug);
     }
+    if reply.is("REFERRAL") {
+        let url = reply.code.as_ref().and_then(Code::argument).unwrap_or_default();
+        let found = referral::in_url(url, "sieve").ok_or(AttemptFault::Referral)?;
+        return Ok(BackendAsk::Referred(found));
+    }
     let mut line = Vec::new();
-    if let Some(code) = reply.code.as_ref().filter(|_| !reply.is("REFERRAL")) {
+    if let Some(code) = &reply.code {
         line.push(b'(');
         line.extend_from_slice(code.as_bytes());
         line.extend_from_slice(b") ");

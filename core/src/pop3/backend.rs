@@ -17,8 +17,9 @@ use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
 use crate::forward::{announced, xclient_commands};
-use crate::handshake::{self, Quota, Settings, StatusText, write_initial};
+use crate::handshake::{self, Quota, Settings, StatusText, surveyed, write_initial};
 use crate::line::{self, BACKEND_LINE_MAX, first_word, without_controls};
+use crate::referral::{self, Referral};
 use crate::sasl::{Login, Mechanism, Proof, decode_base64, encode_base64};
 use crate::secret::Secret;
 
@@ -94,6 +95,7 @@ struct Capabilities(Vec<u8>);
 #[derive(Debug)]
 enum Verdict {
     No(Vec<u8>),
+    Referred(Referral),
     Fault(AttemptFault),
 }
 
@@ -175,6 +177,12 @@ impl Backend {
         self.capabilities = Known::Nothing;
         self.hinted &= self.settings.verified;
         self.ask_capabilities(Due::Capa, out);
+    }
+
+    /// Goes on with the login after the survey.
+    pub(crate) fn log_in(&mut self, out: &mut Vec<u8>) -> Result<(), AttemptFault> {
+        self.settings.survey = false;
+        self.begin_login(out).map(|_| ())
     }
 
     /// Sends the client's answer to a challenge.
@@ -303,6 +311,15 @@ impl Backend {
 
     /// Finds the way to log in and begins it; or asks for capabilities first.
     fn begin_login(&mut self, out: &mut Vec<u8>) -> Result<Ask, AttemptFault> {
+        match &self.capabilities {
+            Known::Said(list) if self.settings.survey => {
+                return Ok(BackendAsk::Surveyed(surveyed(list.whole_lines())));
+            }
+            Known::Silent if self.settings.survey => {
+                return Ok(BackendAsk::Surveyed(Vec::new()));
+            }
+            Known::Said(_) | Known::Silent | Known::Nothing | Known::Remembered(_) => {}
+        }
         self.way = match &self.capabilities {
             Known::Nothing => None,
             Known::Remembered(_) => self.choose().ok(),
@@ -495,6 +512,10 @@ impl Known {
 
 impl Capabilities {
     /// Tags and their arguments.
+    fn whole_lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split(|&octet| octet == b'\n').filter(|line| !line.is_empty())
+    }
+
     fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.split(|&octet| octet == b'\n').map(first_word)
     }
@@ -528,16 +549,18 @@ impl Verdict {
         if reply.is("SYS/PERM") {
             return Self::Fault(AttemptFault::ServerBug);
         }
-        let referral = |code: &[u8]| {
-            let start = code.get(.."REFERRAL".len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(b"REFERRAL"))
-        };
         let code = match reply.code {
             None if reply.text.is_empty() => {
                 return Self::No(refusal_text(Refusal::Credentials).as_bytes().to_vec());
             }
-            Some(code) if !referral(code) => code,
-            Some(_) | None => b"AUTH",
+            Some(code) => match code.split_at_checked("REFERRAL".len()) {
+                Some((word, rest)) if word.eq_ignore_ascii_case(b"REFERRAL") => {
+                    let found = rest.strip_prefix(b"/").and_then(referral::at_place);
+                    return found.map_or(Self::Fault(AttemptFault::Referral), Self::Referred);
+                }
+                Some(_) | None => code,
+            },
+            None => b"AUTH",
         };
         let space: &[u8] = if reply.text.is_empty() { b"" } else { b" " };
         Self::No([b"[", code, b"]", space, reply.text].concat())
@@ -546,6 +569,7 @@ impl Verdict {
     fn deliver(self) -> Result<Ask, AttemptFault> {
         match self {
             Self::No(line) => Ok(BackendAsk::Refused(line)),
+            Self::Referred(referral) => Ok(BackendAsk::Referred(referral)),
             Self::Fault(fault) => Err(fault),
         }
     }
@@ -567,7 +591,8 @@ mod tests {
             client_tls: true,
             server_name: None,
         };
-        let settings = Settings { tls, verified, identity: Some(identity), remembered: None };
+        let settings =
+            Settings { tls, verified, identity: Some(identity), remembered: None, survey: false };
         let login = Login::with_password(b"alice".to_vec(), Secret::from(&b"secret"[..]));
         Backend::new(Arc::new(login), settings, Modes::default())
     }

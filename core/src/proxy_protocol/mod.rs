@@ -14,6 +14,8 @@ mod v1;
 mod v2;
 mod write;
 
+pub(crate) use self::write::write_local;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::net::SocketAddr;

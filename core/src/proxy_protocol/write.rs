@@ -9,6 +9,12 @@ use core::net::{IpAddr, SocketAddr};
 use super::{Header, fields, v2};
 use crate::origin::{FrontCertificate, FrontTls};
 
+/// Writes a header of version 2 for a connection that the proxy makes for itself.
+pub(crate) fn write_local(out: &mut Vec<u8>) {
+    out.extend_from_slice(v2::SIGNATURE);
+    out.extend_from_slice(&[v2::VERSION_2_LOCAL, v2::UNSPECIFIED, 0, 0]);
+}
+
 impl Header {
     /// Writes it as a header of version 2. Addresses of unlike families are written as v6, the v4
     /// one mapped, so that neither is misrepresented.

@@ -8,13 +8,15 @@
 //!
 //! [`plan`] tries [`step`]s, a source and a default in order; [`table`] is the file map and
 //! [`edit`] changes its text; [`cache`] holds what other tables said, and [`auth_http`] has the
-//! words of servers that judge credentials. All are plain values that know no file and no store.
+//! words of servers that judge credentials; [`place`] says which host of a destination an account
+//! lands on. All are plain values that know no file and no store.
 
 pub mod auth_http;
 pub mod cache;
 pub mod claim;
 pub mod edit;
 mod normalize;
+pub mod place;
 pub mod plan;
 pub mod step;
 pub mod table;

@@ -1,25 +1,28 @@
 //! One attempt to log in at a backend: connect, TLS, handshake, verdict.
 //!
 //! Everything the session does while a backend leg exists or is being made. Each attempt begins
-//! from nothing, and ends in a verdict or a fault; a fault may lead to the next attempt, within the
-//! listener's retries. The leg of a failed or refused attempt is hung up in the same step, so no
-//! byte of the client's can ever reach a backend that has not accepted it.
+//! from nothing, and ends in a verdict or a fault. The leg of a failed or refused attempt is hung
+//! up in the same step, so no byte of the client's can ever reach a backend that has not accepted
+//! it.
 //!
 //! Connecting, TLS and trying again are the same for a client that is carried without a login: an
-//! [`Errand`] is either. Read next: `bridge.rs`, for what differs.
+//! [`Errand`] is either. Read next: `again.rs` for what follows a fault, `referral.rs` for what
+//! follows a referral, `bridge.rs` for what differs without a login.
 
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use super::referral::Referrals;
 use super::{Phase, Session};
 use crate::automaton::BackendAsk;
-use crate::close::{AttemptFault, ConnectFault, Refusal, State, TlsFault};
-use crate::config::{Destination, Endpoint, Forwarding, TlsMode};
+use crate::close::{AttemptFault, Refusal, State};
+use crate::config::{Destination, Endpoint, Forwarding, Host, Standing, TlsMode};
 use crate::contract::{BackendFacts, Inbox, Leg, Note, Outbox, Route, Step, Target, TlsRole};
 use crate::guard::Guard;
 use crate::handshake::Settings;
+use crate::health::Outcome;
 use crate::protocol::{Backend, Welcome};
 use crate::relay::Relay;
 use crate::sasl::Login;
@@ -38,9 +41,9 @@ pub(super) struct Attempt {
     credentials: Arc<Login>,
     /// What the account's owner is to read.
     alert: Option<String>,
-    dial: Dial,
+    pub(super) dial: Dial,
     /// The client has answered a challenge of the backend.
-    challenged: bool,
+    pub(super) challenged: bool,
     /// What is left of the attempt's time while it is the client's turn.
     suspended: core::time::Duration,
 }
@@ -48,13 +51,23 @@ pub(super) struct Attempt {
 /// Where to connect, and what came of it so far.
 #[derive(Debug)]
 pub(super) struct Dial {
-    destination: Arc<Destination>,
+    pub(super) destination: Arc<Destination>,
     /// The route's own address and key, see [`Target`].
     at: Option<SocketAddr>,
     key: Arc<[u8]>,
+    /// Where a backend referred the login, and where it was before.
+    pub(super) referrals: Referrals,
+    /// Where it goes or has gone, until that host is judged.
+    pub(super) host: Option<Arc<Host>>,
+    /// Hosts where an attempt failed.
+    pub(super) avoid: Vec<Arc<Host>>,
     /// Attempts that failed.
-    tried: u32,
+    pub(super) tried: u32,
     facts: Option<BackendFacts>,
+    /// What is written to the backend is written in the leg's final TLS state.
+    pub(super) is_final: bool,
+    /// The backend has been told who the client is, or something that may come from it.
+    pub(super) knows_client: bool,
 }
 
 /// What a connection to a backend is made for.
@@ -81,19 +94,47 @@ impl Attempt {
 
 impl Dial {
     pub(super) fn new(destination: Arc<Destination>) -> Self {
-        Self { destination, at: None, key: Arc::default(), tried: 0, facts: None }
+        Self {
+            destination,
+            at: None,
+            key: Arc::default(),
+            referrals: Referrals::default(),
+            host: None,
+            avoid: Vec::new(),
+            tried: 0,
+            facts: None,
+            is_final: false,
+            knows_client: false,
+        }
+    }
+
+    /// Forgets what belonged to one attempt.
+    pub(super) fn start_over(&mut self) {
+        self.facts = None;
+        self.is_final = false;
+        self.knows_client = false;
+    }
+
+    /// Whether the login may be tried at a host where it has not failed.
+    pub(super) fn has_other_host(&self) -> bool {
+        let untried = |host: &&Arc<Host>| {
+            let failed = self.avoid.iter().chain(&self.host).any(|it| it.label == host.label);
+            host.standing != Standing::Down && !failed
+        };
+        let is_bound = self.at.is_some() || self.referrals.to().is_some();
+        !is_bound && self.destination.hosts.iter().any(|host| untried(&host))
     }
 }
 
 impl Errand {
-    const fn dial(&self) -> &Dial {
+    pub(super) const fn dial(&self) -> &Dial {
         match self {
             Self::Login(attempt) => &attempt.dial,
             Self::Bridge(dial) => dial,
         }
     }
 
-    const fn dial_mut(&mut self) -> &mut Dial {
+    pub(super) const fn dial_mut(&mut self) -> &mut Dial {
         match self {
             Self::Login(attempt) => &mut attempt.dial,
             Self::Bridge(dial) => dial,
@@ -108,7 +149,7 @@ impl Session {
         let Some(endpoint) = dial.destination.endpoint(protocol) else {
             return self.fail_attempt(errand, AttemptFault::NoEndpoint, State::Connect, now, out);
         };
-        if self.ttl_beyond(&dial.destination).is_none() {
+        if self.ttl_beyond(&dial.destination, dial.referrals.count()).is_none() {
             return self.fail_attempt(errand, AttemptFault::Loop, State::Connect, now, out);
         }
         // The configuration refuses such a destination; a router of somebody's own may not.
@@ -120,10 +161,25 @@ impl Session {
             return self.fail_attempt(errand, fault, State::Connect, now, out);
         }
         self.clock.arm(Timer::Backend, now, self.listener.backend_timeout);
-        let destination = Arc::clone(&dial.destination);
-        let (at, key, tried) = (dial.at, Arc::clone(&dial.key), dial.tried);
+        let target = Target {
+            destination: Arc::clone(&dial.destination),
+            protocol,
+            at: dial.at,
+            key: Arc::clone(&dial.key),
+            tried: dial.tried,
+            referred: dial.referrals.to().cloned(),
+            avoid: dial.avoid.clone(),
+        };
         self.phase = Phase::Connect(errand);
-        self.step(Step::Connect(Target { destination, protocol, at, key, tried }), out);
+        self.step(Step::Connect(target), out);
+    }
+
+    /// The driver says where it is about to connect to.
+    pub(super) fn heading(&mut self, host: Arc<Host>) {
+        debug_assert!(matches!(self.phase, Phase::Connect(_)), "nobody wants to connect");
+        if let Phase::Connect(errand) = &mut self.phase {
+            errand.dial_mut().host = Some(host);
+        }
     }
 
     pub(super) fn connected(
@@ -141,15 +197,25 @@ impl Session {
             return self.fail_attempt(errand, AttemptFault::NoEndpoint, State::Connect, now, out);
         };
         if endpoint.forwarding == Forwarding::Proxy {
-            self.proxy_header(&destination).write(&mut out.backend);
+            self.proxy_header(&destination, errand.dial().referrals.count())
+                .write(&mut out.backend);
+            errand.dial_mut().knows_client = true;
         }
         if endpoint.tls == TlsMode::Implicit {
+            self.start_backend_tls(errand.dial(), out);
             self.phase = Phase::BackendTls(errand);
-            let role = TlsRole::Client(destination);
-            self.step(Step::StartTls(Leg::Backend, role), out);
         } else {
             self.backend_up(errand, endpoint, inbox, now, out);
         }
+    }
+
+    fn start_backend_tls(&mut self, dial: &Dial, out: &mut Outbox) {
+        let host = dial.host.clone();
+        debug_assert!(host.is_some(), "the driver has said where it connects to");
+        // Without it there is no name to verify, and the handshake fails.
+        let host = host.unwrap_or_else(|| Arc::new(Host::named("")));
+        let role = TlsRole::Client(Arc::clone(&dial.destination), host);
+        self.step(Step::StartTls(Leg::Backend, role), out);
     }
 
     pub(super) fn backend_tls_up(
@@ -201,26 +267,31 @@ impl Session {
             tls: endpoint.tls,
             verified: pinned || !destination.tls_allow_invalid_certs,
             identity: (endpoint.forwarding == Forwarding::Xclient)
-                .then(|| self.identity(destination)),
+                .then(|| self.identity(destination, attempt.dial.referrals.count())),
             remembered: attempt.dial.facts.as_mut().and_then(|facts| facts.remembered.take()),
+            survey: false,
         };
         let backend = frontend.backend(Arc::clone(&attempt.credentials), settings);
+        attempt.dial.is_final = endpoint.tls != TlsMode::StartTls;
         self.phase = Phase::Backend(attempt, backend);
         self.feed_backend(inbox, now, out);
     }
 
     /// Lets the backend automaton eat what is there.
     pub(super) fn feed_backend(&mut self, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
-        while let Phase::Backend(_, backend) = &mut self.phase {
+        while let Phase::Backend(attempt, backend) = &mut self.phase {
             let advance = backend.advance(&inbox.backend, &mut out.backend);
             inbox.backend.drain(..advance.eaten);
+            attempt.dial.knows_client |= attempt.dial.is_final && !out.backend.is_empty();
             match advance.ask {
                 BackendAsk::More => return,
                 BackendAsk::Nothing => {}
                 ask @ (BackendAsk::StartTls
+                | BackendAsk::Surveyed(_)
                 | BackendAsk::Challenge(_)
                 | BackendAsk::Accepted(_)
                 | BackendAsk::Refused(_)
+                | BackendAsk::Referred(_)
                 | BackendAsk::Fault(_)) => return self.follow(ask, inbox, now, out),
             }
         }
@@ -233,20 +304,32 @@ impl Session {
         now: Instant,
         out: &mut Outbox,
     ) {
-        let Phase::Backend(attempt, backend) = self.take_phase() else { return };
+        let Phase::Backend(mut attempt, backend) = self.take_phase() else { return };
         match ask {
             BackendAsk::More | BackendAsk::Nothing => self.phase = Phase::Backend(attempt, backend),
             BackendAsk::StartTls => {
-                let role = TlsRole::Client(Arc::clone(&attempt.dial.destination));
+                self.start_backend_tls(&attempt.dial, out);
                 self.phase = Phase::Backend(attempt, backend);
-                self.step(Step::StartTls(Leg::Backend, role), out);
+            }
+            BackendAsk::Surveyed(_) => {
+                debug_assert!(false, "nobody wants a survey");
+                self.fail_handshake(attempt, &backend, AttemptFault::Protocol, now, out);
             }
             BackendAsk::Challenge(challenge) => {
                 self.challenge(attempt, backend, &challenge, inbox, now, out);
             }
-            BackendAsk::Accepted(welcome) => self.hand_off(&attempt, &backend, &welcome, now, out),
+            BackendAsk::Accepted(welcome) => {
+                self.note_handshake(&attempt, &backend, out);
+                self.judge(&mut attempt.dial, Outcome::Works, out);
+                self.hand_off(&attempt, &backend, &welcome, now, out);
+            }
+            BackendAsk::Referred(referral) => {
+                self.note_handshake(&attempt, &backend, out);
+                self.send_on(attempt, &referral, backend.state(), now, out);
+            }
             BackendAsk::Refused(line) => {
                 self.note_handshake(&attempt, &backend, out);
+                self.judge(&mut attempt.dial, Outcome::Works, out);
                 self.hang_up(out);
                 let passed_on = (!attempt.dial.destination.hide_auth_errors).then_some(&line[..]);
                 self.refuse(&attempt.login, Refusal::Credentials, passed_on, now, out);
@@ -295,7 +378,6 @@ impl Session {
         now: Instant,
         out: &mut Outbox,
     ) {
-        self.note_handshake(attempt, backend, out);
         if let Some(frontend) = &self.frontend {
             frontend.accept(welcome, attempt.alert.as_deref(), &mut out.client);
         }
@@ -325,113 +407,9 @@ impl Session {
         if backend.left_out_identity() {
             out.notes.push(Note::ForwardingNotOffered(Arc::clone(destination)));
         }
-        if let Some(list) = backend.learned() {
-            let (destination, capabilities) = (Arc::clone(destination), Arc::from(list));
-            out.notes.push(Note::Learned { destination, capabilities });
+        if let (Some(list), Some(host)) = (backend.learned(), &attempt.dial.host) {
+            let (destination, host) = (Arc::clone(destination), Arc::clone(host));
+            out.notes.push(Note::Learned { destination, host, capabilities: Arc::from(list) });
         }
-    }
-
-    pub(super) fn connect_failed(
-        &mut self,
-        errand: Errand,
-        fault: ConnectFault,
-        now: Instant,
-        out: &mut Outbox,
-    ) {
-        self.fail_attempt(errand, AttemptFault::Connect(fault), State::Connect, now, out);
-    }
-
-    pub(super) fn backend_tls_failed(
-        &mut self,
-        errand: Errand,
-        fault: TlsFault,
-        now: Instant,
-        out: &mut Outbox,
-    ) {
-        self.fail_attempt(errand, AttemptFault::Tls(fault), State::BackendTls, now, out);
-    }
-
-    /// Something happened to the backend leg, or its time is up.
-    pub(super) fn fail_backend(&mut self, fault: AttemptFault, now: Instant, out: &mut Outbox) {
-        match self.take_phase() {
-            Phase::Connect(errand) => {
-                self.fail_attempt(errand, fault, State::Connect, now, out);
-            }
-            Phase::BackendTls(errand) => {
-                self.fail_attempt(errand, fault, State::BackendTls, now, out);
-            }
-            Phase::Backend(attempt, backend) | Phase::Challenged(attempt, backend) => {
-                self.fail_handshake(attempt, &backend, fault, now, out);
-            }
-            phase @ (Phase::ProxyTls
-            | Phase::ProxyHeader
-            | Phase::Admit(_)
-            | Phase::ClientTls(_)
-            | Phase::Greeted
-            | Phase::Dialogue
-            | Phase::Lookup(_)
-            | Phase::Held(..)
-            | Phase::Over) => self.phase = phase,
-        }
-    }
-
-    fn fail_handshake(
-        &mut self,
-        attempt: Attempt,
-        backend: &Backend,
-        fault: AttemptFault,
-        now: Instant,
-        out: &mut Outbox,
-    ) {
-        let state = backend.state();
-        let final_word = backend.credentials_sent() && !fault.may_repeat(true);
-        if final_word || attempt.challenged {
-            self.give_up(&Errand::Login(attempt), fault, state, now, out);
-        } else {
-            self.fail_attempt(Errand::Login(attempt), fault, state, now, out);
-        }
-    }
-
-    /// An attempt failed before the credentials mattered: once more, if that may help.
-    pub(super) fn fail_attempt(
-        &mut self,
-        mut errand: Errand,
-        fault: AttemptFault,
-        state: State,
-        now: Instant,
-        out: &mut Outbox,
-    ) {
-        if !fault.may_repeat(false) || errand.dial().tried >= self.listener.connect_retries {
-            return self.give_up(&errand, fault, state, now, out);
-        }
-        self.note_failure(&errand, fault, state, out);
-        self.hang_up(out);
-        let dial = errand.dial_mut();
-        dial.tried += 1;
-        dial.facts = None;
-        self.connect(errand, now, out);
-    }
-
-    fn give_up(
-        &mut self,
-        errand: &Errand,
-        fault: AttemptFault,
-        state: State,
-        now: Instant,
-        out: &mut Outbox,
-    ) {
-        self.note_failure(errand, fault, state, out);
-        self.hang_up(out);
-        match errand {
-            Errand::Login(attempt) => {
-                self.refuse(&attempt.login, fault.refusal(), None, now, out);
-            }
-            Errand::Bridge(_) => self.no_bridge(fault, state, now, out),
-        }
-    }
-
-    fn note_failure(&self, errand: &Errand, fault: AttemptFault, state: State, out: &mut Outbox) {
-        let destination = Arc::clone(&errand.dial().destination);
-        out.notes.push(Note::AttemptFailed { destination, fault, state });
     }
 }

@@ -14,6 +14,7 @@ use super::attempt::{Dial, Errand};
 use crate::close::{AttemptFault, By, Reason, State};
 use crate::config::{Endpoint, TlsMode};
 use crate::contract::Outbox;
+use crate::health::Outcome;
 use crate::time::Instant;
 
 impl Session {
@@ -30,7 +31,7 @@ impl Session {
     /// The backend leg is there, with TLS if it is to have any.
     pub(super) fn carry(
         &mut self,
-        dial: Dial,
+        mut dial: Dial,
         endpoint: &Endpoint,
         now: Instant,
         out: &mut Outbox,
@@ -40,6 +41,7 @@ impl Session {
             let fault = AttemptFault::StartTlsMissing;
             return self.fail_attempt(Errand::Bridge(dial), fault, State::Connect, now, out);
         }
+        self.judge(&mut dial, Outcome::Works, out);
         self.splice(None, now, out);
     }
 

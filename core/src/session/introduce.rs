@@ -83,20 +83,21 @@ impl Session {
     }
 
     /// How many proxies the next one may count, itself included; none: the login goes in circles.
-    pub(super) fn ttl_beyond(&self, destination: &Destination) -> Option<u8> {
-        let ttl = self.origin.ttl.unwrap_or(destination.proxy_ttl);
+    /// Each referral that was followed is one more hop on the way.
+    pub(super) fn ttl_beyond(&self, destination: &Destination, referrals: u8) -> Option<u8> {
+        let ttl = self.origin.ttl.unwrap_or(destination.proxy_ttl).saturating_sub(referrals);
         (ttl >= TTL_MIN).then(|| ttl - 1)
     }
 
     /// What a backend is told of the client.
-    pub(super) fn identity(&self, destination: &Destination) -> Identity {
+    pub(super) fn identity(&self, destination: &Destination, referrals: u8) -> Identity {
         // With a balancer in between, the handshake here was the balancer's.
         let tls = self.client_tls();
         let asked_here = tls.and_then(|facts| facts.server_name.as_ref());
         Identity {
             client: self.origin.client,
             local: self.origin.local,
-            ttl: self.ttl_beyond(destination).unwrap_or(0),
+            ttl: self.ttl_beyond(destination, referrals).unwrap_or(0),
             session: self.session_name(),
             client_tls: tls.is_some() || self.origin.tls.is_some(),
             server_name: self.origin.server_name.as_ref().or(asked_here).cloned(),
@@ -104,8 +105,8 @@ impl Session {
     }
 
     /// The same as a header of the PROXY protocol.
-    pub(super) fn proxy_header(&self, destination: &Destination) -> Header {
-        let identity = self.identity(destination);
+    pub(super) fn proxy_header(&self, destination: &Destination, referrals: u8) -> Header {
+        let identity = self.identity(destination, referrals);
         let tls = self.client_tls();
         let agreed_here = tls.and_then(|facts| facts.alpn.as_ref());
         Header {

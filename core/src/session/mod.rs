@@ -8,9 +8,11 @@
 //! Invariants: at most one step is outstanding; a backend leg exists only in the phases that hold
 //! an [`Attempt`] or an [`Errand`]; nothing is eaten while it is not that side's turn. Read next:
 //! `opening.rs` for what comes before the dialogue, `balancer.rs` for what may stand before that,
-//! `lookup.rs` for the way from a login to a route, `attempt.rs` for the backend's side,
+//! `lookup.rs` for the way from a login to a route, `attempt.rs` for the backend's side, `again.rs`
+//! for what follows when that fails, `referral.rs` for when it leads elsewhere,
 //! `bridge.rs` for clients that are carried without a login, `clock.rs` for the timers.
 
+mod again;
 mod attempt;
 mod balancer;
 mod bridge;
@@ -18,6 +20,7 @@ mod clock;
 mod introduce;
 mod lookup;
 mod opening;
+mod referral;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -91,6 +94,8 @@ enum Phase {
     Held(Arc<Login>, Denial),
     /// A connection.
     Connect(Errand),
+    /// The time for the next attempt.
+    Pause(Errand),
     /// Implicit TLS with the backend.
     BackendTls(Errand),
     /// The backend.
@@ -166,8 +171,7 @@ impl Session {
             }
             Event::Answer(ticket, answer) => {
                 if self.outstanding == Some(ticket) {
-                    self.outstanding = None;
-                    self.answer(answer, inbox, now, out);
+                    self.take_answer(answer, inbox, now, out);
                 }
             }
             Event::Timeout => self.time_passed(now, out),
@@ -205,6 +209,7 @@ impl Session {
             | Phase::Lookup(_)
             | Phase::Held(..)
             | Phase::Connect(_)
+            | Phase::Pause(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)
             | Phase::Challenged(..) => self.clock.next(),
@@ -235,7 +240,7 @@ impl Session {
             Phase::Greeted | Phase::Dialogue => State::Preauth,
             Phase::Lookup(_) => State::Lookup,
             Phase::Held(..) => State::Hold,
-            Phase::Connect(_) => State::Connect,
+            Phase::Connect(_) | Phase::Pause(_) => State::Connect,
             Phase::BackendTls(_) => State::BackendTls,
             Phase::Backend(_, backend) | Phase::Challenged(_, backend) => backend.state(),
             Phase::Over => State::Relay,
@@ -274,6 +279,7 @@ impl Session {
             | Phase::Lookup(_)
             | Phase::Held(..)
             | Phase::Connect(_)
+            | Phase::Pause(_)
             | Phase::BackendTls(_)
             | Phase::Over => {}
         }
@@ -306,6 +312,7 @@ impl Session {
                 FrontendAsk::Login(login) => self.look_up(login, now, out),
                 FrontendAsk::Respond(response) => self.respond(&response, now, out),
                 FrontendAsk::Cancel => {
+                    self.forsake(out);
                     self.hang_up(out);
                     self.clock.disarm(now);
                     self.phase = Phase::Dialogue;
@@ -315,6 +322,14 @@ impl Session {
             }
         }
         forget_front(&mut inbox.client, eaten);
+    }
+
+    fn take_answer(&mut self, answer: Answer, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
+        if let Answer::Heading(host) = answer {
+            return self.heading(host);
+        }
+        self.outstanding = None;
+        self.answer(answer, inbox, now, out);
     }
 
     fn answer(&mut self, answer: Answer, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
@@ -353,8 +368,10 @@ impl Session {
             (Phase::BackendTls(errand), Answer::TlsFailed(fault)) => {
                 self.backend_tls_failed(errand, fault, now, out);
             }
-            (Phase::Backend(attempt, mut backend), Answer::TlsUp(_)) => {
+            (Phase::Backend(mut attempt, mut backend), Answer::TlsUp(_)) => {
                 backend.tls_up(&mut out.backend);
+                attempt.dial.is_final = true;
+                attempt.dial.knows_client |= !out.backend.is_empty();
                 self.phase = Phase::Backend(attempt, backend);
             }
             (phase @ Phase::Backend(..), Answer::TlsFailed(fault)) => {
@@ -402,6 +419,7 @@ impl Session {
                 self.outstanding = None;
                 self.fail_backend(AttemptFault::TimedOut, now, out);
             }
+            Expiry::Repeat => self.repeat(now, out),
             Expiry::SignOfLife => {
                 self.clock.worked(now);
                 if let Some(frontend) = &self.frontend {
@@ -421,6 +439,7 @@ impl Session {
             | Phase::Dialogue
             | Phase::Held(..)
             | Phase::Connect(Errand::Bridge(_))
+            | Phase::Pause(Errand::Bridge(_))
             | Phase::BackendTls(Errand::Bridge(_)) => {
                 self.send_away(Refusal::ShuttingDown, By::Operator, Reason::Drain, now, out);
             }
@@ -430,6 +449,7 @@ impl Session {
             Phase::ClientTls(_)
             | Phase::Lookup(_)
             | Phase::Connect(Errand::Login(_))
+            | Phase::Pause(Errand::Login(_))
             | Phase::BackendTls(Errand::Login(_))
             | Phase::Backend(..)
             | Phase::Challenged(..)
@@ -457,6 +477,7 @@ impl Session {
             | Phase::Lookup(_)
             | Phase::Held(..)
             | Phase::Connect(_)
+            | Phase::Pause(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)
             | Phase::Challenged(..) => self.goodbye(refusal, out),
@@ -480,6 +501,7 @@ impl Session {
 
     fn close(&mut self, by: By, reason: Reason, state: State, now: Instant, out: &mut Outbox) {
         let close = Close { by, reason, state, after: now.since(self.started) };
+        self.forsake(out);
         out.backend.zeroize();
         self.phase = Phase::Over;
         self.step(Step::Close(close), out);

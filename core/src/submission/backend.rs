@@ -18,8 +18,9 @@ use crate::automaton::{Advance, BackendAsk};
 use crate::close::AttemptFault;
 use crate::config::TlsMode;
 use crate::forward::{Identity, xclient_commands};
-use crate::handshake::{self, Quota, Settings, Way, write_initial};
+use crate::handshake::{self, Quota, Settings, Way, surveyed, write_initial};
 use crate::line::{self, BACKEND_LINE_MAX, first_word};
+use crate::referral;
 use crate::sasl::{Login, Mechanism, Proof, decode_base64, encode_base64};
 use crate::secret::Secret;
 
@@ -105,6 +106,12 @@ impl Backend {
         debug_assert_eq!(self.awaited, State::StartTls, "TLS was not asked for");
         self.scanned = 0;
         self.say_hello(State::TlsEhlo, out);
+    }
+
+    /// Goes on with the login after the survey.
+    pub(crate) fn log_in(&mut self, out: &mut Vec<u8>) -> Result<(), AttemptFault> {
+        self.settings.survey = false;
+        self.go_on(out).map(|_| ())
     }
 
     /// Sends the client's answer to a challenge.
@@ -205,6 +212,11 @@ impl Backend {
             self.awaited = State::StartTls;
             return Ok(BackendAsk::Nothing);
         }
+        if self.settings.survey {
+            let lines = self.extensions.0.split(|&octet| octet == b'\n');
+            let lines = lines.filter(|line| !line.is_empty());
+            return Ok(BackendAsk::Surveyed(surveyed(lines)));
+        }
         if self.awaited != State::XclientEhlo
             && let Some(identity) = &self.settings.identity
         {
@@ -297,6 +309,10 @@ impl Backend {
             400..=499 => Err(AttemptFault::Temporary),
             500..=503 => Err(AttemptFault::CommandRejected),
             504 | 530 | 538 => Err(AttemptFault::ServerBug),
+            550 if let Some(place) = reply::referral(text) => {
+                let found = referral::at_place(&place).ok_or(AttemptFault::Referral)?;
+                Ok(BackendAsk::Referred(found))
+            }
             505..=599 => Ok(BackendAsk::Refused(reply::refusal(code, text))),
             _ => Err(AttemptFault::Protocol),
         }

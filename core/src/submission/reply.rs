@@ -9,12 +9,12 @@ use alloc::vec::Vec;
 
 use super::refusal_line;
 use crate::close::Refusal;
-use crate::line::without_controls;
+use crate::line::{first_word, without_controls};
 
 /// Octets of a reply's line (RFC 5321 §4.5.3.1.5).
 const REPLY_MAX: usize = 512;
 
-/// The enhanced code of Dovecot's referrals, which are not for clients to follow.
+/// The enhanced code of Dovecot's referrals.
 const REFERRAL: &[u8] = b"5.2.900";
 
 /// One line of a reply.
@@ -61,13 +61,20 @@ pub(super) fn welcome(text: &[u8]) -> Vec<u8> {
 pub(super) fn refusal(code: u16, text: &[u8]) -> Vec<u8> {
     let text = without_controls(text);
     let (enhanced, text) = split_enhanced(&text, b'5');
-    if text.is_empty() || enhanced == Some(REFERRAL) {
+    if text.is_empty() {
         return refusal_line(Refusal::Credentials).as_bytes().to_vec();
     }
     let usual: &[u8] = if code == 535 { b"5.7.8" } else { b"5.7.0" };
     let code = code.to_string();
     let told = [code.as_bytes(), b" ", enhanced.unwrap_or(usual), b" ", text].concat();
     shortened(told, REPLY_MAX - "\r\n".len())
+}
+
+/// The place that a 550 refers to, if it is a referral.
+pub(super) fn referral(text: &[u8]) -> Option<Vec<u8>> {
+    let text = without_controls(text);
+    let (enhanced, text) = split_enhanced(&text, b'5');
+    (enhanced == Some(REFERRAL)).then(|| first_word(text).0.to_vec())
 }
 
 /// An enhanced code of that class at the start of a text (RFC 3463 §2), and the text behind it. One
@@ -103,6 +110,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_referral_is_known_by_its_enhanced_code() {
+        assert_eq!(referral(b"5.2.900 a@b.test:587 Referral"), Some(b"a@b.test:587".to_vec()));
+        assert_eq!(referral(b"5.2.90 a@b.test"), None);
+        assert_eq!(referral(b"4.2.900 a@b.test"), None);
+    }
+
+    #[test]
     fn a_line_of_a_reply_begins_with_its_code() {
         let line = |code, last, text| Some(ReplyLine { code, last, text });
         assert_eq!(ReplyLine::parse(b"220 a b"), line(220, true, b"a b"));
@@ -122,7 +136,6 @@ mod tests {
         assert_eq!(refusal(535, b"no"), b"535 5.7.8 no");
         assert_eq!(refusal(554, b"4.7.0  \x1bno"), b"554 5.7.0 no");
         assert_eq!(refusal(534, b"5.7.9"), b"535 5.7.8 Authentication failed.");
-        assert_eq!(refusal(550, b"5.2.900 a@b Referral"), b"535 5.7.8 Authentication failed.");
         assert_eq!(refusal(535, b"5.7.1234 no"), b"535 5.7.8 5.7.1234 no");
         assert_eq!(welcome(b"ok"), b"2.7.0 ok");
         assert_eq!(welcome(b"2.7.1"), b"2.7.1 Logged in");

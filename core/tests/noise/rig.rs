@@ -8,13 +8,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatepost_core::config::{Destination, Listener, TlsMode};
+use gatepost_core::config::{Destination, Host, Listener, TlsMode};
+use gatepost_core::fleet::Fleet;
+use gatepost_core::health::Rules;
 use gatepost_core::line::{
     BACKEND_LINE_MAX, BACKEND_OCTETS_MAX, EARLY_MAX, OUTBOX_FULL, PREAUTH_MAX,
 };
 use gatepost_core::{
-    Answer, BackendFacts, ConnectFault, Denial, Event, Inbox, Instant, Leg, LegFault, Outbox, Peer,
-    Referral, Refusal, Route, Routing, Seed, Session, State, Step, Ticket, TlsFacts, TlsFault,
+    Answer, BackendFacts, ConnectFault, Denial, Event, Inbox, Instant, Leg, LegFault, Note, Outbox,
+    Peer, Referral, Refusal, Route, Routing, Seed, Session, State, Step, Ticket, TlsFacts,
+    TlsFault,
 };
 
 use super::dialogues::{Op, PASSWORD};
@@ -23,6 +26,9 @@ use super::dialogues::{Op, PASSWORD};
 const REPLY_MAX: usize = 1024;
 /// Octets that one handshake may write at once: a client's own ID and a login, each escaped.
 const BACKEND_WRITE_MAX: usize = 2 * PREAUTH_MAX;
+
+/// Few failures are enough to have no host left.
+const RULES: Rules = Rules { threshold: 3, min_clients: 1, cooldown: Duration::from_secs(5) };
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +62,11 @@ pub(crate) struct Rig {
     eof: [Eof; 2],
     outstanding: Option<(Ticket, Kind)>,
     tickets: Vec<Ticket>,
+    fleet: Fleet,
+    /// To be told next.
+    heading: Option<(Ticket, Arc<Host>)>,
+    /// Where attempts went whose hosts are not judged.
+    unjudged: Vec<Arc<Host>>,
     backend: Backend,
     encrypted: TlsMode,
     /// The client is carried from its first byte.
@@ -91,6 +102,9 @@ impl Rig {
             eof: [Eof::No; 2],
             outstanding: None,
             tickets: Vec::new(),
+            fleet: Fleet::new(RULES),
+            heading: None,
+            unjudged: Vec::new(),
             backend: Backend::None,
             encrypted: TlsMode::Plain,
             carried,
@@ -231,6 +245,10 @@ impl Rig {
         if self.ending.is_some() {
             return None;
         }
+        if let Some((ticket, host)) = self.heading.take() {
+            self.unjudged.push(Arc::clone(&host));
+            return Some(Event::Answer(ticket, Answer::Heading(host)));
+        }
         for leg in [Leg::Client, Leg::Backend] {
             if !self.reads(leg) {
                 continue;
@@ -275,7 +293,8 @@ impl Rig {
     }
 
     fn obey(&mut self, out: Outbox) {
-        let Outbox { client, backend, hang_up, step, .. } = out;
+        let Outbox { client, backend, hang_up, step, notes, .. } = out;
+        self.take_notes(notes);
         if hang_up {
             assert!(backend.is_empty(), "said to a backend that is hung up");
             self.hang_up();
@@ -332,7 +351,19 @@ impl Rig {
         }
     }
 
+    /// Every host where an attempt went is judged once.
+    fn take_notes(&mut self, notes: Vec<Note>) {
+        for note in notes {
+            let Note::HostJudged { destination, host, client, outcome } = note else { continue };
+            let awaited = self.unjudged.iter().position(|known| known.label == host.label);
+            self.unjudged.remove(awaited.expect("a host is judged where an attempt went"));
+            let place = (&*destination, &*host, destination.endpoints[0].0);
+            self.fleet.judge(place, outcome, client, self.now);
+        }
+    }
+
     fn hang_up(&mut self) {
+        self.heading = None;
         self.backend = Backend::None;
         self.inbox.backend.clear();
         self.kernel[index(Leg::Backend)].clear();
@@ -354,9 +385,11 @@ impl Rig {
                 Kind::Tls(leg)
             }
             Step::Lookup(_) => Kind::Lookup,
-            Step::Connect(_) => {
+            Step::Connect(target) => {
                 assert_eq!(self.backend, Backend::None, "a second backend");
+                assert!(self.unjudged.is_empty(), "an attempt ended without a word of its host");
                 self.backend = Backend::Connecting;
+                self.heading = self.fleet.choose(&target, self.now).ok().map(|it| (ticket, it));
                 Kind::Connect
             }
             Step::Splice(relay) => {
@@ -364,10 +397,12 @@ impl Rig {
                 assert_eq!(self.backend, Backend::Up { encrypted }, "bytes would pass to nobody");
                 let told = self.eof[index(Leg::Client)] == Eof::Told;
                 assert_eq!(relay.client_eof(), told, "an end of stream is lost");
+                assert!(self.unjudged.is_empty(), "a hand-off without a word of the host");
                 self.ending = Some(Ending::Spliced);
                 return;
             }
             Step::Close(_) => {
+                assert!(self.unjudged.is_empty(), "an end without a word of the host");
                 self.ending = Some(Ending::Closed);
                 return;
             }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_core::config::{
-    Cidr, Destination, Endpoint, Forwarding, Listener, Normalize, Protocol, TlsMode, TlsVersion,
+    Cidr, Destination, Endpoint, Forwarding, Host, Listener, Normalize, Policy, Protocol,
+    ReferralHost, TlsMode, TlsVersion,
 };
 use gatepost_core::sasl::Mechanism;
 
@@ -62,6 +63,7 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         cleartext_without_tls: tls == TlsMode::Plain,
         mechanisms: vec![Mechanism::Plain, Mechanism::Login, Mechanism::XOAuth2],
         advertise: advertised(configuration).map(String::from).to_vec(),
+        advertise_auto: false,
         banner: "ready".into(),
         implementation: "Gatepost".into(),
         certificates: vec!["noise".into()],
@@ -71,7 +73,8 @@ pub(crate) fn listener(configuration: usize) -> Arc<Listener> {
         username_claim: "email".into(),
         lookup_timeout: Duration::from_secs(5),
         backend_timeout: Duration::from_secs(10),
-        connect_retries: 1,
+        connect_retries: 2,
+        retry_delay: Duration::from_millis(200),
         bridge_idle: Duration::from_secs(1800),
     })
 }
@@ -93,7 +96,8 @@ pub(crate) fn destination(configuration: usize) -> Arc<Destination> {
     let forwarding = FORWARDING[configuration / 9 % 3];
     Arc::new(Destination {
         name: "backend".into(),
-        host: "imap1.test".into(),
+        hosts: vec![Arc::new(Host::named("imap1.test")), Arc::new(Host::named("imap2.test"))],
+        policy: Policy::Rendezvous,
         tls_server_name: None,
         forwarding,
         tls_allow_invalid_certs: false,
@@ -105,6 +109,8 @@ pub(crate) fn destination(configuration: usize) -> Arc<Destination> {
         hide_auth_errors: false,
         allow_plaintext_auth: tls == TlsMode::Plain,
         guard: false,
+        referral_hosts: vec![ReferralHost::Below(".test".into())],
+        probing: None,
         proxy_ttl: 7,
         endpoints: vec![(protocol(configuration), Endpoint { port: 143, tls, forwarding })],
     })

@@ -8,6 +8,7 @@ pub(crate) mod limits;
 pub(crate) mod own;
 mod plans;
 pub(crate) mod site;
+mod told;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,19 +17,24 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use gatepost_core::config::{Destination, Listener, LogFormat, Protocol};
-use gatepost_core::{ConnectFault, Instant, Seed, SourceTurns};
+use gatepost_core::config::{Destination, Host, Listener, LogFormat, Protocol};
+use gatepost_core::fleet::Fleet;
+use gatepost_core::health::Outcome;
+use gatepost_core::{ConnectFault, Instant, Seed, SourceTurns, Target};
 use mio::{Poll, Waker};
 
 use self::limits::Limits;
 use self::own::Own;
 use self::site::Site;
+use self::told::Told;
 use crate::control::Control;
 use crate::listen;
+use crate::log_line;
+use crate::probes::Probers;
 use crate::rig::Rig;
 use crate::worker::accept::Acceptor;
 use crate::worker::mailbox::{Mailbox, Order};
@@ -39,6 +45,7 @@ pub struct Server {
     addresses: Addresses,
     remote: Remote,
     workers: Vec<JoinHandle<()>>,
+    _probers: Probers,
     // Answers workers until they are gone.
     _control: Control,
 }
@@ -91,17 +98,22 @@ pub struct Held {
     pub pipes: usize,
 }
 
-/// What destinations announced last, by name and protocol.
-type Remembered = HashMap<(String, Protocol), Arc<[u8]>>;
+/// What hosts announced last, by destination, label and protocol.
+type Remembered = HashMap<(String, Arc<str>, Protocol), Arc<[u8]>>;
+
+/// Hosts whose capabilities are remembered: referrals may name any number of them.
+const REMEMBERED_MAX: usize = 4096;
 
 /// What all workers share.
 pub(crate) struct Shared {
     epoch: std::time::Instant,
     pub(crate) site: Arc<Site>,
-    pub(crate) listeners: Vec<Arc<Listener>>,
+    told: Told,
     limits: Vec<Arc<Limits>>,
     pub(crate) rig: Rig,
     pub(crate) control: Control,
+    /// Touched where a login begins and where it ends, never while bytes pass.
+    fleet: Mutex<Fleet>,
     remembered: RwLock<Remembered>,
     warned: RwLock<Vec<String>>,
     random: RandomState,
@@ -120,8 +132,10 @@ impl Server {
         let (addresses, doors) = bind(&site, workers)?;
         let control = Control::start().map_err(StartFault::Setup)?;
         let shared = Arc::new(Shared::new(site, rig, control.clone(), &addresses));
+        let probers = Probers::start(&shared).map_err(StartFault::Setup)?;
         let mut server = Self {
             addresses,
+            _probers: probers,
             remote: Remote::default(),
             workers: Vec::with_capacity(workers),
             _control: control,
@@ -246,7 +260,8 @@ impl Shared {
         Self {
             epoch: std::time::Instant::now(),
             limits: listeners.iter().map(|listener| Limits::new(listener)).collect(),
-            listeners,
+            told: Told::new(listeners),
+            fleet: Mutex::new(Fleet::new(site.server.host_down)),
             site: Arc::new(site),
             rig,
             control,
@@ -296,26 +311,88 @@ impl Shared {
         self.site.server.log_format
     }
 
-    /// The capabilities that a destination announced last.
-    pub(crate) fn remembered(&self, destination: &str, protocol: Protocol) -> Option<Arc<[u8]>> {
+    /// The host for an attempt.
+    pub(crate) fn choose(&self, target: &Target, now: Instant) -> Result<Arc<Host>, ConnectFault> {
+        self.fleet().choose(target, now)
+    }
+
+    /// Takes what an attempt says of its host.
+    pub(crate) fn judge(
+        &self,
+        place: (&Destination, &Host, Protocol),
+        outcome: Outcome,
+        client: IpAddr,
+        now: Instant,
+    ) {
+        let change = self.fleet().judge(place, outcome, client, now);
+        if let Some(change) = change {
+            log_line::host_changed(place, change, self.format());
+        }
+    }
+
+    fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what a probe says of a host.
+    pub(crate) fn probed(&self, place: (&Destination, &Host, Protocol), works: bool) {
+        let change = self.fleet().probed(place, works);
+        if let Some(change) = change {
+            log_line::host_changed(place, change, self.format());
+        }
+    }
+
+    /// Takes what a probe found that a host can do.
+    pub(crate) fn surveyed(
+        &self,
+        destination: &Destination,
+        host: &Arc<str>,
+        protocol: Protocol,
+        capabilities: Vec<String>,
+    ) {
+        let default = self.site.default_destination();
+        if destination.name == default.name {
+            self.told.learn(default, host, protocol, capabilities);
+        }
+    }
+
+    /// The listener of that place, with what its clients are told now.
+    pub(crate) fn listener(&self, index: usize) -> Arc<Listener> {
+        self.told.listener(index)
+    }
+
+    /// The capabilities that a host announced last.
+    pub(crate) fn remembered(
+        &self,
+        destination: &str,
+        host: &Arc<str>,
+        protocol: Protocol,
+    ) -> Option<Arc<[u8]>> {
         if let Some(remembered) = &self.rig.remembered {
             return Some(Arc::clone(remembered));
         }
         self.remembered
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(&(destination.to_owned(), protocol))
+            .get(&(destination.to_owned(), Arc::clone(host), protocol))
             .map(Arc::clone)
     }
 
-    pub(crate) fn remember(&self, destination: &str, protocol: Protocol, capabilities: Arc<[u8]>) {
+    pub(crate) fn remember(
+        &self,
+        destination: &str,
+        host: &Arc<str>,
+        protocol: Protocol,
+        capabilities: Arc<[u8]>,
+    ) {
         if self.rig.forgets || self.rig.remembered.is_some() {
             return;
         }
-        self.remembered
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert((destination.to_owned(), protocol), capabilities);
+        let key = (destination.to_owned(), Arc::clone(host), protocol);
+        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() < REMEMBERED_MAX || remembered.contains_key(&key) {
+            remembered.insert(key, capabilities);
+        }
     }
 
     /// Whether this is the first warning about a destination.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gatepost_core::config::{Config, accepts};
+use gatepost_core::config::{Config, Destination, Host, Protocol, accepts};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
@@ -52,9 +52,10 @@ pub(super) fn check(config: &Config, faults: &mut Vec<SiteFault>) {
     let binds = || config.listeners.iter().flat_map(|listener| &listener.bind);
     let mut hosts = BTreeMap::new();
     for destination in &config.destinations {
-        let mut ports = destination.endpoints.iter().map(|(_, endpoint)| endpoint.port);
-        if ports.any(|port| binds().any(|bind| bind.port() == port)) {
-            hosts.insert(destination.host.clone(), Vec::new());
+        for (_, host, port) in reached(destination) {
+            if binds().any(|bind| bind.port() == port) {
+                hosts.insert(host.name.clone(), Vec::new());
+            }
         }
     }
     resolve(&mut hosts);
@@ -64,14 +65,14 @@ pub(super) fn check(config: &Config, faults: &mut Vec<SiteFault>) {
         .flat_map(|listener| listener.bind.iter().map(|bind| (listener.name.clone(), *bind)));
     let own = Own::new(named.collect());
     for destination in &config.destinations {
-        let addresses = hosts.get(&destination.host).map_or(&[][..], Vec::as_slice);
-        for (protocol, endpoint) in &destination.endpoints {
+        for (protocol, host, port) in reached(destination) {
+            let addresses = hosts.get(&host.name).map_or(&[][..], Vec::as_slice);
             let found = addresses.iter().find_map(|ip| {
-                let address = SocketAddr::new(*ip, endpoint.port);
+                let address = SocketAddr::new(*ip, port);
                 own.listener_at(address, None).map(|listener| (address, listener))
             });
             if let Some((address, listener)) = found {
-                let (name, host) = (&destination.name, &destination.host);
+                let (name, host) = (&destination.name, &host.name);
                 faults.push(SiteFault {
                     place: format!("destination.{name}.protocol.{}.port", protocol.name()),
                     what: format!(
@@ -82,6 +83,15 @@ pub(super) fn check(config: &Config, faults: &mut Vec<SiteFault>) {
             }
         }
     }
+}
+
+/// Every host of a destination, by each protocol that is spoken there, with its port.
+fn reached(destination: &Destination) -> impl Iterator<Item = (Protocol, &Host, u16)> {
+    let hosts = destination.hosts.iter();
+    hosts.flat_map(|host| {
+        let endpoints = destination.endpoints.iter();
+        endpoints.map(move |(protocol, endpoint)| (*protocol, &**host, endpoint.port_on(host)))
+    })
 }
 
 /// Fills in the addresses of each host, as far as they are told in time.
@@ -145,7 +155,8 @@ mod tests {
         );
         let (mut config, _) = parse(&text).unwrap();
         // Behind the back of the check of the text, which knows this name.
-        host.clone_into(&mut Arc::make_mut(&mut config.destinations[0]).host);
+        let destination = Arc::make_mut(&mut config.destinations[0]);
+        destination.hosts = vec![Arc::new(Host::on(host, port))];
         let mut faults = Vec::new();
         check(&config, &mut faults);
         faults.iter().map(ToString::to_string).collect()

@@ -10,31 +10,41 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::slice;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gatepost_core::Routing;
 use gatepost_core::config::{
     self, Config, Destination, Listener, Normalize, Protocol, TlsMode, TlsVersion,
 };
 use gatepost_core::route::plan::{self, Plan};
+use gatepost_core::sasl::Login;
+use gatepost_core::secret::Secret;
+use zeroize::Zeroizing;
 
 use super::own;
 use crate::server::plans;
 use crate::store::{Store, Told};
 use crate::tls::{
     Certificate, CertificateSource, ClientConfig, ClientPolicy, MinVersion, ServerConfig,
-    ServerName, ServerPolicy, ServerTls, TlsConfigError, Trust, client_config, server_name,
+    ServerPolicy, ServerTls, TlsConfigError, Trust, client_config, server_name,
 };
 
 /// A configuration with everything that it refers to.
 pub struct Site {
     pub(crate) listeners: Vec<ServedListener>,
-    backends: HashMap<(String, Protocol), BackendTls>,
+    /// How to do TLS with a destination.
+    backends: HashMap<(String, Protocol), Arc<ClientConfig>>,
     /// Where accounts live, in each form of names that a listener uses.
     plans: Vec<(Normalize, Plan)>,
     /// Who is asked for accounts in place of a map.
     store: Option<Store>,
     /// In the map.
     accounts: usize,
+    destinations: Vec<Arc<Destination>>,
+    default: Arc<Destination>,
+    /// The accounts of probes, by destination.
+    probe_logins: HashMap<String, Arc<Login>>,
+    backend_timeout: Duration,
     pub(crate) server: config::Server,
 }
 
@@ -44,13 +54,6 @@ pub(crate) struct ServedListener {
     pub(crate) tls: Option<Arc<ServerConfig>>,
     /// TLS with balancers, under their PROXY headers.
     pub(crate) balancer_tls: Option<Arc<ServerConfig>>,
-}
-
-/// How to do TLS with a destination.
-#[derive(Clone)]
-pub(crate) struct BackendTls {
-    pub(crate) config: Arc<ClientConfig>,
-    pub(crate) name: ServerName<'static>,
 }
 
 /// Something a configuration refers to is not as it should be.
@@ -84,10 +87,43 @@ impl Site {
             faults.push(SiteFault { place: place.to_owned(), what });
             None
         });
+        let probe_logins = load_probe_logins(config, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(Self { listeners, backends, plans, accounts, store, server: config.server.clone() })
+        let backend_timeout = config.listeners.iter().map(|listener| listener.backend_timeout);
+        Ok(Self {
+            listeners,
+            backends,
+            plans,
+            accounts,
+            store,
+            destinations: config.destinations.clone(),
+            default: Arc::clone(&config.routing.default_destination),
+            probe_logins,
+            backend_timeout: backend_timeout.max().unwrap_or_default(),
+            server: config.server.clone(),
+        })
+    }
+
+    pub(crate) fn destinations(&self) -> &[Arc<Destination>] {
+        &self.destinations
+    }
+
+    /// Where accounts go that no table knows.
+    pub(crate) const fn default_destination(&self) -> &Arc<Destination> {
+        &self.default
+    }
+
+    /// Whom probes of a destination log in.
+    pub(crate) fn probe_login(&self, destination: &str) -> Option<Arc<Login>> {
+        self.probe_logins.get(destination).cloned()
+    }
+
+    /// What probes call themselves, and how long each may take.
+    pub(crate) fn probe_terms(&self) -> (&str, Duration) {
+        let hostname = self.listeners.first().map_or("", |it| it.listener.hostname.as_str());
+        (hostname, self.backend_timeout)
     }
 
     /// Accounts in the map.
@@ -118,7 +154,7 @@ impl Site {
     }
 
     /// How to do TLS with a destination; none where it is not configured for any.
-    pub(crate) fn backend_tls(&self, name: &str, protocol: Protocol) -> Option<BackendTls> {
+    pub(crate) fn backend_tls(&self, name: &str, protocol: Protocol) -> Option<Arc<ClientConfig>> {
         self.backends.get(&(name.to_owned(), protocol)).cloned()
     }
 
@@ -225,7 +261,7 @@ fn alpn(protocol: Protocol) -> Vec<Vec<u8>> {
 fn load_backends(
     config: &Config,
     faults: &mut Vec<SiteFault>,
-) -> HashMap<(String, Protocol), BackendTls> {
+) -> HashMap<(String, Protocol), Arc<ClientConfig>> {
     let mut loaded = HashMap::new();
     for destination in &config.destinations {
         let endpoints = destination.endpoints.iter();
@@ -252,7 +288,7 @@ fn load_backend(
     config: &Config,
     destination: &Destination,
     protocol: Protocol,
-) -> Result<BackendTls, String> {
+) -> Result<Arc<ClientConfig>, String> {
     let trust = if !destination.tls_pinned_cert_sha256.is_empty() {
         Trust::Pins(destination.tls_pinned_cert_sha256.clone())
     } else if destination.tls_allow_invalid_certs {
@@ -269,8 +305,36 @@ fn load_backend(
         disable_cipher_suites: config.tls.disable_cipher_suites.clone(),
         alpn: alpn(protocol),
     };
-    let name = destination.tls_server_name.as_ref().unwrap_or(&destination.host);
-    let name = server_name(name).map_err(|error| error.to_string())?;
-    let config = client_config(&policy).map_err(|error| error.to_string())?;
-    Ok(BackendTls { config, name })
+    for host in &destination.hosts {
+        server_name(destination.tls_name(host)).map_err(|error| error.to_string())?;
+    }
+    client_config(&policy).map_err(|error| error.to_string())
+}
+
+fn load_probe_logins(config: &Config, faults: &mut Vec<SiteFault>) -> HashMap<String, Arc<Login>> {
+    let mut loaded = HashMap::new();
+    for destination in &config.destinations {
+        let account = destination.probing.as_ref().and_then(|probing| probing.account.as_ref());
+        let Some(account) = account else { continue };
+        let path = &account.password_file;
+        let mut fault = |what: String| {
+            let place = format!("destination.{}.probe_password_file", destination.name);
+            faults.push(SiteFault { place, what: format!("{path}: {what}") });
+        };
+        match std::fs::read(path).map(Zeroizing::new) {
+            Err(error) => fault(format!("cannot be read: {error}")),
+            Ok(text) => {
+                let line = text.split(|octet| matches!(octet, b'\r' | b'\n')).next();
+                let password = line.unwrap_or_default();
+                if password.is_empty() {
+                    fault("its first line holds no password".to_owned());
+                    continue;
+                }
+                let user = account.user.clone().into_bytes();
+                let login = Login::with_password(user, Secret::from(password));
+                loaded.insert(destination.name.clone(), Arc::new(login));
+            }
+        }
+    }
+    loaded
 }

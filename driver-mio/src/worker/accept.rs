@@ -8,7 +8,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_core::{Instant, Leg as Side, Peer};
@@ -154,11 +153,11 @@ impl Accepted {
         leg.set_read_cap(shared.rig.read_cap);
         let registry = resources.poll.registry();
         let wire = Wire::register(leg, Side::Client, slot, id.serial, registry).ok()?;
-        let listener = Arc::clone(&shared.listeners[listener_index]);
+        let listener = shared.listener(listener_index);
         let record = Record::new(shared.seed(), listener, listener_index, peer, resources.now);
         let mut body = Body {
             id,
-            wires: Wires { client: Some(wire), backend: None },
+            wires: Wires { client: Some(wire), ..Wires::default() },
             record: Box::new(record),
             admission: None,
         };

@@ -29,6 +29,7 @@ pub(crate) struct Closing {
 pub(crate) fn begin(close: &Close, body: &mut Body, resources: &mut Resources) -> Stage {
     body.record.cut_short = body.wires.cut_short();
     log_line::ended(close, &body.record, resources.shared.format());
+    body.wires.racing = Vec::new();
     for side in [Side::Client, Side::Backend] {
         let slot = body.wires.slot(side);
         let kept = slot.take().filter(|wire| !wire.broken && !wire.connecting);

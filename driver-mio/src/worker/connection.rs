@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use gatepost_core::config::{Destination, Listener};
+use gatepost_core::config::{Destination, Host, Listener};
 use gatepost_core::sasl::Mechanism;
 use gatepost_core::{Instant, Leg as Side, LegFault, Peer, Seed};
 use mio::{Registry, Token};
@@ -103,6 +103,8 @@ pub(crate) struct Wire {
 pub(crate) struct Wires {
     pub(crate) client: Option<Wire>,
     pub(crate) backend: Option<Wire>,
+    /// Attempts to connect to a backend, of which one becomes its socket.
+    pub(crate) racing: Vec<Wire>,
 }
 
 /// What the log says of a session.
@@ -122,6 +124,7 @@ pub(crate) struct Record {
     pub(crate) client_tls: Option<(&'static str, &'static str)>,
     pub(crate) backend_tls: Option<(&'static str, &'static str)>,
     pub(crate) destination: Option<Arc<Destination>>,
+    pub(crate) host: Option<Arc<Host>>,
     pub(crate) address: Option<SocketAddr>,
     /// What a failed handshake had to say beyond its class.
     pub(crate) detail: Option<Box<str>>,
@@ -233,7 +236,15 @@ impl Wires {
 
     /// The wire that an event of this registration belongs to.
     pub(crate) fn registered(&mut self, side: Side, serial: u64) -> Option<&mut Wire> {
-        self.of(side).filter(|wire| wire.serial & serial_mask() == serial)
+        let racing = match side {
+            Side::Client => &mut [],
+            Side::Backend => self.racing.as_mut_slice(),
+        };
+        let own = match side {
+            Side::Client => &mut self.client,
+            Side::Backend => &mut self.backend,
+        };
+        own.iter_mut().chain(racing).find(|wire| wire.serial & serial_mask() == serial)
     }
 
     /// The sides whose TLS ended without a close_notify; nobody is punished for that.
@@ -290,6 +301,7 @@ impl Record {
             client_tls: None,
             backend_tls: None,
             destination: None,
+            host: None,
             address: None,
             detail: None,
             octets: [0; 2],

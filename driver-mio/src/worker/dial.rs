@@ -1,18 +1,19 @@
-//! Connecting to a backend, one address after the other.
+//! Connecting to a host: its addresses in turn, and a second one beside the first before long.
 //!
-//! Not here: names, see `../control/resolve.rs`; how long it may take, the session knows.
-//! Invariants: a repeated attempt of one login begins at another address than the one before, so
-//! that a host that answers nothing does not eat every attempt. A destination with source
-//! addresses is never left from another address; a listener of ours is never a backend.
+//! Not here: which host, see `../../../core/src/fleet.rs`; names, see `../control/resolve.rs`; how
+//! long it may take, the session knows. In which order and how soon, `gatepost_core::race` says.
+//! Invariants: attempts that are under way are the wires in `Wires::racing`; the first that stands
+//! becomes the backend leg, and the others are dropped. A destination with source addresses is
+//! never left from another address, and none is reached that is a listener of ours.
 //! Read next: `dialogue`, which drives a dial.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use gatepost_core::config::{self, Destination};
-use gatepost_core::{BackendFacts, ConnectFault, Leg as Side};
+use gatepost_core::config::{Destination, Host};
+use gatepost_core::race::Race;
+use gatepost_core::{BackendFacts, ConnectFault, Instant, Leg as Side};
 use mio::net::TcpStream;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
@@ -27,10 +28,10 @@ use crate::worker::connection::{Body, Wire};
 /// A connection that is being made.
 pub(crate) struct Dial {
     destination: Arc<Destination>,
-    /// Not yet tried.
-    addresses: VecDeque<SocketAddr>,
-    /// The one that is being tried.
-    current: SocketAddr,
+    host: Arc<Host>,
+    race: Race,
+    /// Why the last attempt failed.
+    fault: ConnectFault,
 }
 
 /// What came of looking at a dial.
@@ -44,115 +45,106 @@ pub(crate) enum Dialled {
 }
 
 impl Dial {
-    /// Begins with the address that is due after so many failed attempts.
-    pub(crate) fn begin(
-        destination: Arc<Destination>,
-        mut addresses: VecDeque<SocketAddr>,
-        tried: u32,
-        body: &mut Body,
-        resources: &mut Resources,
-    ) -> Result<Self, ConnectFault> {
-        let mut found =
-            addresses.iter().filter_map(|it| resources.shared.own.listener_at(*it, None));
-        if let Some(listener) = found.next() {
-            return Err(own_listener(listener, body));
-        }
-        let count = addresses.len().max(1);
-        addresses.rotate_left(usize::try_from(tried).unwrap_or(0) % count);
-        let current = addresses.front().copied().ok_or(ConnectFault::NoAddress)?;
-        let mut dial = Self { destination, addresses, current };
-        dial.advance(ConnectFault::NoAddress, body, resources)?;
-        Ok(dial)
+    /// Nothing is under way until it is looked at.
+    pub(crate) const fn new(destination: Arc<Destination>, host: Arc<Host>, race: Race) -> Self {
+        Self { destination, host, race, fault: ConnectFault::NoAddress }
     }
 
-    /// Looks whether the connection stands, and tries the next address if it failed.
+    /// When it is to be looked at, whether anything happened or not.
+    pub(crate) fn due(&self, body: &Body) -> Option<Instant> {
+        self.race.due(body.wires.racing.len())
+    }
+
+    /// Looks whether a connection stands, and tries the next address if it is time.
     pub(crate) fn look(&mut self, body: &mut Body, resources: &mut Resources) -> Dialled {
-        let protocol = body.record.listener.protocol;
-        let Some(wire) = &mut body.wires.backend else {
-            return Dialled::Failed(ConnectFault::Io);
-        };
-        match wire.leg.finish_connect() {
-            None => Dialled::Pending,
-            Some(Ok(())) => {
-                wire.connecting = false;
-                let local = match wire.leg.socket().local_addr() {
-                    Ok(local) => local,
-                    Err(error) => return self.go_on(&error, body, resources),
-                };
-                // The machine may have got an address since the program started.
-                let own = &resources.shared.own;
-                if let Some(listener) = own.listener_at(self.current, Some(local.ip())) {
-                    body.wires.backend = None;
-                    return Dialled::Failed(own_listener(listener, body));
+        match self.winner(body, resources) {
+            Some(Ok(facts)) => return Dialled::Connected(facts),
+            Some(Err(fault)) => return Dialled::Failed(fault),
+            None => {}
+        }
+        while let Some(address) = self.race.next(body.wires.racing.len(), resources.now) {
+            match self.begin(address, body, resources) {
+                Ok(()) => {}
+                Err(fault @ ConnectFault::OwnListener) => {
+                    body.wires.racing = Vec::new();
+                    return Dialled::Failed(fault);
                 }
-                Dialled::Connected(self.facts(local, protocol, resources))
+                // Why an address that was tried did not do is the better reason.
+                Err(ConnectFault::NoSourceAddress) if self.fault != ConnectFault::NoAddress => {}
+                Err(fault) => self.fault = fault,
             }
-            Some(Err(error)) => self.go_on(&error, body, resources),
+        }
+        match body.wires.racing.is_empty() {
+            true => Dialled::Failed(self.fault),
+            false => Dialled::Pending,
         }
     }
 
-    fn go_on(&mut self, error: &io::Error, body: &mut Body, resources: &mut Resources) -> Dialled {
-        body.wires.backend = None;
-        match self.advance(connect_fault(error), body, resources) {
-            Ok(()) => Dialled::Pending,
-            Err(fault) => Dialled::Failed(fault),
-        }
-    }
-
-    /// Begins to connect to the next address that takes it.
-    fn advance(
+    /// The first attempt that stands; those that failed are gone.
+    fn winner(
         &mut self,
-        fault: ConnectFault,
+        body: &mut Body,
+        resources: &Resources,
+    ) -> Option<Result<BackendFacts, ConnectFault>> {
+        let protocol = body.record.listener.protocol;
+        let wires = &mut body.wires;
+        let mut place = 0;
+        while let Some(wire) = wires.racing.get_mut(place) {
+            let ends = match wire.leg.finish_connect() {
+                None => {
+                    place += 1;
+                    continue;
+                }
+                Some(connected) => connected.and_then(|()| ends(wire)),
+            };
+            let mut wire = wires.racing.remove(place);
+            match ends {
+                Ok((address, local)) => {
+                    wires.racing = Vec::new();
+                    let shared = &resources.shared;
+                    // The machine may have got an address since the program started.
+                    if let Some(listener) = shared.own.listener_at(address, Some(local.ip())) {
+                        return Some(Err(own_listener(listener, body)));
+                    }
+                    wire.connecting = false;
+                    wires.backend = Some(wire);
+                    let remembered =
+                        shared.remembered(&self.destination.name, &self.host.label, protocol);
+                    return Some(Ok(BackendFacts { address, local, remembered }));
+                }
+                Err(error) => self.fault = connect_fault(&error),
+            }
+        }
+        None
+    }
+
+    fn begin(
+        &self,
+        address: SocketAddr,
         body: &mut Body,
         resources: &mut Resources,
     ) -> Result<(), ConnectFault> {
-        let mut fault = fault;
-        while let Some(address) = self.addresses.pop_front() {
-            let source = match resources.shared.source(&self.destination, address.ip()) {
-                Ok(source) => source,
-                // Why an address that was tried did not do is the better reason.
-                Err(skipped) => {
-                    if fault == ConnectFault::NoAddress {
-                        fault = skipped;
-                    }
-                    continue;
-                }
-            };
-            self.current = address;
-            match self.dial(address, source, body, resources) {
-                Ok(()) => return Ok(()),
-                Err(error) => fault = connect_fault(&error),
-            }
+        if let Some(listener) = resources.shared.own.listener_at(address, None) {
+            return Err(own_listener(listener, body));
         }
-        Err(fault)
-    }
-
-    fn dial(
-        &self,
-        address: SocketAddr,
-        source: Option<IpAddr>,
-        body: &mut Body,
-        resources: &mut Resources,
-    ) -> io::Result<()> {
-        let mut leg = Leg::connecting(connect(address, source)?);
+        let source = resources.shared.source(&self.destination, address.ip())?;
+        let socket = connect(address, source).map_err(|error| connect_fault(&error))?;
+        let mut leg = Leg::connecting(socket);
         leg.set_read_cap(resources.shared.rig.read_cap);
         let serial = resources.next_serial();
         let registry = resources.poll.registry();
-        let mut wire = Wire::register(leg, Side::Backend, body.id.slot, serial, registry)?;
+        let mut wire = Wire::register(leg, Side::Backend, body.id.slot, serial, registry)
+            .map_err(|error| connect_fault(&error))?;
         wire.connecting = true;
-        body.wires.backend = Some(wire);
+        body.wires.racing.push(wire);
         Ok(())
     }
+}
 
-    fn facts(
-        &self,
-        local: SocketAddr,
-        protocol: config::Protocol,
-        resources: &Resources,
-    ) -> BackendFacts {
-        let remembered = resources.shared.remembered(&self.destination.name, protocol);
-        BackendFacts { address: self.current, local, remembered }
-    }
+/// The backend's address and ours.
+fn ends(wire: &mut Wire) -> io::Result<(SocketAddr, SocketAddr)> {
+    let socket = wire.leg.socket();
+    Ok((socket.peer_addr()?, socket.local_addr()?))
 }
 
 /// The fault of a destination that is a listener of ours; which one is said in the log.
@@ -161,7 +153,7 @@ fn own_listener(listener: &str, body: &mut Body) -> ConnectFault {
     ConnectFault::OwnListener
 }
 
-fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+pub(crate) fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     tune(SockRef::from(&socket))?;
@@ -177,7 +169,7 @@ fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream>
     }
 }
 
-fn connect_fault(error: &io::Error) -> ConnectFault {
+pub(crate) fn connect_fault(error: &io::Error) -> ConnectFault {
     match Errno::from_io_error(error) {
         Some(Errno::CONNREFUSED) => ConnectFault::Refused,
         Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::HOSTDOWN) => {

@@ -44,6 +44,8 @@ pub(crate) enum Pending {
     Ready(Ticket, Answer),
     /// A store is asked.
     Routing(Ticket),
+    /// A host is chosen, and the session to be told.
+    Chosen(Ticket, Lookup),
     /// A host's addresses are asked for.
     Resolving(Ticket, Lookup),
     /// They are known.
@@ -67,9 +69,20 @@ enum Next {
 }
 
 impl Dialogue {
-    /// When the session wants to be told of the time.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.session.poll_timeout().map(|(at, _)| at)
+    /// When the session wants to be told of the time, or the next address is to be tried.
+    pub(crate) fn deadline(&self, body: &Body) -> Option<Instant> {
+        let session = self.session.poll_timeout().map(|(at, _)| at);
+        let dial = match &self.pending {
+            Pending::Dialling(_, dial) => dial.due(body),
+            Pending::Nothing
+            | Pending::Ready(..)
+            | Pending::Routing(..)
+            | Pending::Chosen(..)
+            | Pending::Resolving(..)
+            | Pending::Resolved(..)
+            | Pending::Handshaking { .. } => None,
+        };
+        [session, dial].into_iter().flatten().min()
     }
 
     pub(crate) fn state(&self) -> State {
@@ -187,6 +200,7 @@ fn carry_out(dialogue: &mut Dialogue, body: &mut Body, resources: &mut Resources
 
 fn hang_up(dialogue: &mut Dialogue, body: &mut Body) {
     body.wires.backend = None;
+    body.wires.racing = Vec::new();
     body.record.backend_tls = None;
     body.record.address = None;
     dialogue.inbox.backend.clear();
@@ -194,7 +208,8 @@ fn hang_up(dialogue: &mut Dialogue, body: &mut Body) {
         dialogue.lost = None;
     }
     match &dialogue.pending {
-        Pending::Resolving(..)
+        Pending::Chosen(..)
+        | Pending::Resolving(..)
         | Pending::Resolved(..)
         | Pending::Dialling(..)
         | Pending::Handshaking { side: Side::Backend, .. } => dialogue.pending = Pending::Nothing,
@@ -283,8 +298,13 @@ fn answer(dialogue: &mut Dialogue, body: &mut Body, resources: &mut Resources) -
     loop {
         match take(&mut dialogue.pending) {
             Pending::Ready(ticket, answer) => return Some(Event::Answer(ticket, answer)),
+            Pending::Chosen(ticket, lookup) => {
+                let heading = Answer::Heading(lookup.host());
+                dialogue.pending = step::reach(ticket, lookup, body, resources);
+                return Some(Event::Answer(ticket, heading));
+            }
             Pending::Resolved(ticket, lookup, addresses) => {
-                dialogue.pending = step::dial(ticket, lookup, &addresses, body, resources);
+                dialogue.pending = Pending::Dialling(ticket, lookup.dial(&addresses));
             }
             Pending::Dialling(ticket, mut dial) => match dial.look(body, resources) {
                 Dialled::Pending => {

@@ -227,7 +227,7 @@ impl Worker {
     fn time(&mut self, slot: usize) {
         let now = self.resources.now;
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        if connection.stage.deadline().is_none_or(|deadline| deadline > now) {
+        if connection.deadline().is_none_or(|deadline| deadline > now) {
             return self.set_alarm(slot);
         }
         match &mut connection.stage {
@@ -278,7 +278,7 @@ impl Worker {
 
     fn set_alarm(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let Some(deadline) = connection.stage.deadline() else { return };
+        let Some(deadline) = connection.deadline() else { return };
         match &connection.alarm {
             Some(alarm) if alarm.at <= deadline => return,
             Some(alarm) => {
@@ -358,12 +358,12 @@ impl Connection {
     }
 }
 
-impl Stage {
+impl Connection {
     fn deadline(&self) -> Option<Instant> {
-        match self {
-            Self::Dialogue(dialogue) => dialogue.deadline(),
-            Self::Relay(pump) => Some(pump.deadline()),
-            Self::Closing(closing) => Some(closing.deadline),
+        match &self.stage {
+            Stage::Dialogue(dialogue) => dialogue.deadline(&self.body),
+            Stage::Relay(pump) => Some(pump.deadline()),
+            Stage::Closing(closing) => Some(closing.deadline),
         }
     }
 }

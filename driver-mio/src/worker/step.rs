@@ -5,12 +5,12 @@
 //! hosts and accounts that nobody knows go to the control thread.
 //! Read next: `../server/mod.rs` for what the workers share.
 
-use std::collections::VecDeque;
 use std::mem::take;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use gatepost_core::config::{Destination, Protocol};
+use gatepost_core::config::Host;
+use gatepost_core::race::Race;
 use gatepost_core::route::plan::{self, Progress};
 use gatepost_core::{
     Answer, ClientFacts, ConnectFault, Inbox, Leg as Side, Note, Query, Refusal, Routing, Step,
@@ -21,16 +21,29 @@ use crate::control::RouteQuestion;
 use crate::leg::{TlsFault, TlsUp, TlsVersion};
 use crate::log_line;
 use crate::store::Told;
+use crate::tls::server_name;
 use crate::worker::Resources;
 use crate::worker::connection::Body;
 use crate::worker::dial::Dial;
 use crate::worker::dialogue::Pending;
 
-/// A host whose addresses are asked for.
+/// A host that is to be connected to.
 pub(crate) struct Lookup {
-    destination: Arc<Destination>,
+    target: Target,
+    host: Arc<Host>,
     port: u16,
-    tried: u32,
+}
+
+impl Lookup {
+    pub(crate) fn host(&self) -> Arc<Host> {
+        Arc::clone(&self.host)
+    }
+
+    /// Dials the addresses that its name stands for.
+    pub(crate) fn dial(self, addresses: &[IpAddr]) -> Dial {
+        let Self { target, host, port } = self;
+        Dial::new(target.destination, host, Race::new(addresses, port, target.tried))
+    }
 }
 
 /// Begins a step.
@@ -58,44 +71,44 @@ pub(crate) fn begin(
     }
 }
 
-/// Dials the addresses that a name stands for.
-pub(crate) fn dial(
-    ticket: Ticket,
-    lookup: Lookup,
-    addresses: &[IpAddr],
-    body: &mut Body,
-    resources: &mut Resources,
-) -> Pending {
-    let Lookup { destination, port, tried } = lookup;
-    let addresses = addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
-    dial_addresses(ticket, destination, addresses, tried, body, resources)
-}
-
 /// The answer to a handshake that came to its good end.
 pub(crate) fn tls_up(up: &TlsUp, role: &TlsRole, body: &mut Body) -> Answer {
+    let facts = facts_of(up);
+    let agreed = Some((facts.version, facts.cipher));
+    match role {
+        TlsRole::Server => body.record.client_tls = agreed,
+        TlsRole::Client(..) => body.record.backend_tls = agreed,
+        TlsRole::Balancer => {}
+    }
+    Answer::TlsUp(facts)
+}
+
+/// What the core is told of a handshake.
+pub(crate) fn facts_of(up: &TlsUp) -> TlsFacts {
     let version = match up.version {
         TlsVersion::Tls12 => "TLSv1.2",
         TlsVersion::Tls13 => "TLSv1.3",
     };
-    let agreed = Some((version, up.suite));
-    match role {
-        TlsRole::Server => body.record.client_tls = agreed,
-        TlsRole::Client(_) => body.record.backend_tls = agreed,
-        TlsRole::Balancer => {}
-    }
-    Answer::TlsUp(TlsFacts {
+    TlsFacts {
         version,
         cipher: up.suite,
         server_name: up.sni.clone(),
         alpn: up.alpn.clone().map(Into::into),
         resumed: up.resumed,
-    })
+    }
 }
 
 /// The answer to a handshake that failed; what its class does not say is kept for the log.
 pub(crate) fn tls_failed(fault: &TlsFault, side: Side, body: &mut Body) -> Answer {
+    let (class, detail) = class_of(fault);
+    body.record.detail = detail.map(|detail| format!("{side}/{detail}").into_boxed_str());
+    Answer::TlsFailed(class)
+}
+
+/// The class of a failed handshake, and what it does not say.
+pub(crate) fn class_of(fault: &TlsFault) -> (gatepost_core::TlsFault, Option<String>) {
     use gatepost_core::TlsFault as Class;
-    let (class, detail) = match fault {
+    match fault {
         TlsFault::Certificate(certificate) => (Class::Certificate, Some(certificate.to_string())),
         TlsFault::Alpn => (Class::NoCommonGround, Some("alpn".to_owned())),
         TlsFault::Incompatible(detail) => (Class::NoCommonGround, Some(detail.clone())),
@@ -103,9 +116,7 @@ pub(crate) fn tls_failed(fault: &TlsFault, side: Side, body: &mut Body) -> Answe
         TlsFault::Alert(alert) => (Class::Alert, Some(alert.clone())),
         TlsFault::PeerClosed => (Class::Closed, None),
         TlsFault::Io(kind) => (Class::Closed, Some(kind.to_string())),
-    };
-    body.record.detail = detail.map(|detail| format!("{side}/{detail}").into_boxed_str());
-    Answer::TlsFailed(class)
+    }
 }
 
 /// Takes what the session noted.
@@ -119,8 +130,9 @@ fn take_note(note: Note, body: &mut Body, resources: &Resources) {
     let shared = &resources.shared;
     let (record, format) = (&mut body.record, shared.format());
     match note {
-        Note::AttemptFailed { destination, fault, state } => {
+        Note::AttemptFailed { destination, host, fault, state } => {
             record.destination = Some(destination);
+            record.host = host;
             log_line::attempt_failed(record, fault, state, format);
             record.detail = None;
         }
@@ -145,8 +157,18 @@ fn take_note(note: Note, body: &mut Body, resources: &Resources) {
                 log_line::forwarding_not_offered(&destination, format);
             }
         }
-        Note::Learned { destination, capabilities } => {
-            shared.remember(&destination.name, record.listener.protocol, capabilities);
+        Note::Learned { destination, host, capabilities } => {
+            let protocol = record.listener.protocol;
+            shared.remember(&destination.name, &host.label, protocol, capabilities);
+        }
+        Note::HostJudged { destination, host, client, outcome } => {
+            let place = (&*destination, &*host, record.listener.protocol);
+            shared.judge(place, outcome, client, resources.now);
+        }
+        Note::Referred { destination, from, to, followed } => {
+            record.destination = Some(destination);
+            record.host = Some(from);
+            log_line::referred(record, &to, followed, format);
         }
     }
 }
@@ -177,15 +199,18 @@ fn start_tls(
             let served = &shared.site.listeners[index];
             let config = match role {
                 TlsRole::Balancer => &served.balancer_tls,
-                TlsRole::Server | TlsRole::Client(_) => &served.tls,
+                TlsRole::Server | TlsRole::Client(..) => &served.tls,
             };
             let missing = || TlsFault::Incompatible("this listener has no certificate".to_owned());
             wire.leg.start_tls_server(config.clone().ok_or_else(missing)?, leftover)
         }
-        TlsRole::Client(destination) => {
+        TlsRole::Client(destination, host) => {
             let missing = || TlsFault::Incompatible("no TLS is configured there".to_owned());
-            let tls = shared.site.backend_tls(&destination.name, protocol).ok_or_else(missing)?;
-            wire.leg.start_tls_client(tls.config, tls.name, leftover)
+            let config =
+                shared.site.backend_tls(&destination.name, protocol).ok_or_else(missing)?;
+            let name = server_name(destination.tls_name(host))
+                .map_err(|error| TlsFault::Incompatible(error.to_string()))?;
+            wire.leg.start_tls_client(config, name, leftover)
         }
     }
 }
@@ -235,48 +260,45 @@ fn ask(
     Pending::Ready(ticket, Answer::Routed(shared.site.follow(form, found, told)))
 }
 
-fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &mut Resources) -> Pending {
-    let Target { destination, protocol, at, key: _, tried } = target;
-    body.record.destination = Some(destination.clone());
+/// Picks a host; the session is told before anything else happens.
+fn connect(ticket: Ticket, target: Target, body: &mut Body, resources: &Resources) -> Pending {
+    let Target { destination, protocol, .. } = &target;
+    body.record.destination = Some(Arc::clone(destination));
+    body.record.host = None;
     body.record.detail = None;
-    let Some(port) = port(&destination, protocol) else {
+    let Some(endpoint) = destination.endpoint(*protocol) else {
         return failed(ticket, ConnectFault::NoAddress);
     };
-    let host = &destination.host;
-    let literal = at.or_else(|| Some(SocketAddr::new(host.parse().ok()?, port)));
-    let known = match &resources.shared.rig.resolve {
-        Some(resolve) => match resolve(host, port) {
-            Ok(address) => Some(address),
-            Err(fault) => return failed(ticket, fault),
-        },
-        None => literal,
-    };
-    if let Some(address) = known {
-        let addresses = VecDeque::from([address]);
-        return dial_addresses(ticket, destination, addresses, tried, body, resources);
+    match resources.shared.choose(&target, resources.now) {
+        Ok(host) => {
+            body.record.host = Some(Arc::clone(&host));
+            let port = endpoint.port_on(&host);
+            Pending::Chosen(ticket, Lookup { target, host, port })
+        }
+        Err(fault) => failed(ticket, fault),
     }
-    if resources.shared.control.resolve(host, ticket, body.id, &resources.mailbox) {
-        Pending::Resolving(ticket, Lookup { destination, port, tried })
+}
+
+/// Begins to find the addresses of a chosen host.
+pub(crate) fn reach(ticket: Ticket, lookup: Lookup, body: &Body, resources: &Resources) -> Pending {
+    let shared = &resources.shared;
+    let name = lookup.host.name.as_str();
+    if let Some(resolve) = &shared.rig.resolve {
+        return match resolve(name, lookup.port) {
+            Ok(address) => {
+                let lookup = Lookup { port: address.port(), ..lookup };
+                Pending::Resolved(ticket, lookup, vec![address.ip()])
+            }
+            Err(fault) => failed(ticket, fault),
+        };
+    }
+    if let Ok(address) = name.parse::<IpAddr>() {
+        return Pending::Resolved(ticket, lookup, vec![address]);
+    }
+    if shared.control.resolve(name, ticket, body.id, &resources.mailbox) {
+        Pending::Resolving(ticket, lookup)
     } else {
         failed(ticket, ConnectFault::NoAddress)
-    }
-}
-
-fn port(destination: &Destination, protocol: Protocol) -> Option<u16> {
-    destination.endpoint(protocol).map(|endpoint| endpoint.port)
-}
-
-fn dial_addresses(
-    ticket: Ticket,
-    destination: Arc<Destination>,
-    addresses: VecDeque<SocketAddr>,
-    tried: u32,
-    body: &mut Body,
-    resources: &mut Resources,
-) -> Pending {
-    match Dial::begin(destination, addresses, tried, body, resources) {
-        Ok(dial) => Pending::Dialling(ticket, dial),
-        Err(fault) => failed(ticket, fault),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use gatepost_tokio::config::{Destination, Listener, Protocol, TlsMode};
+use gatepost_tokio::config::{Destination, Host, Listener, Protocol, TlsMode};
 use gatepost_tokio::{
     Builder, ConnectFault, Connected, Connector, Ended, Gatepost, Observer, Peer, Request, Serving,
     SessionFacts, Target, destination, listener, to,
@@ -26,7 +26,11 @@ pub(crate) struct InMemory(pub(crate) mpsc::Sender<DuplexStream>);
 impl Connector for InMemory {
     type Stream = DuplexStream;
 
-    async fn connect(&self, _: Target) -> Result<Connected<DuplexStream>, ConnectFault> {
+    async fn connect(
+        &self,
+        _: Target,
+        _: Arc<Host>,
+    ) -> Result<Connected<DuplexStream>, ConnectFault> {
         let (near, far) = duplex(PIPE);
         self.0.send(far).await.map_err(|_| ConnectFault::Refused)?;
         Ok(Connected::new(near, ([192, 0, 2, 143], 143).into(), ([192, 0, 2, 1], 49152).into()))

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gatepost_core::config::{Destination, Listener};
+use gatepost_core::health::Rules;
 use gatepost_core::{ConnectFault, Peer, Routing, Seed};
 
 pub(super) use run::play;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub peer: Peer,
     /// The seed of every session.
     pub seed: Seed,
+    /// When a host is taken out of service.
+    pub host_down: Rules,
     /// Called once for each attempt to connect: where a host is, or why nobody gets there.
     pub resolve: Resolve,
     /// What every destination announced in an earlier life. What it announces in this one is not

@@ -21,7 +21,7 @@ use gatepost_core::{
 use super::super::compare::{Strictness, canonical, difference};
 use super::super::cuts::Cut;
 use super::super::timeline::{
-    Deed, Emission, Fault, Found, Party, Reply, Routes, Script, What, World,
+    Deed, Emission, Fault, Found, Party, Reply, Routes, Script, What, World, place,
 };
 use super::certificate::{Certificate, UNNAMED, server_name};
 use super::socket::{PATIENCE, Unlike, Wire};
@@ -62,6 +62,9 @@ struct Run {
     /// What is shown to balancers.
     balancer: Certificate,
     backends: TcpListener,
+    /// Where the server went, and where it should have gone.
+    reached: Arc<Mutex<Vec<String>>>,
+    due: Vec<String>,
     client: Option<Wire>,
     backend: Option<Wire>,
     /// Whether this block ends a connection, so that writing to it may fail.
@@ -89,6 +92,7 @@ impl Run {
         if refused.is_some() {
             listener.max_connections = 0;
         }
+        let reached = Arc::default();
         let routes = trusting(&script.routes, &trusted.chain_path);
         listener.bridge = listener.bridge.map(|_| Arc::clone(&routes.default));
         let own = routes.named.iter().map(|(_, destination)| destination);
@@ -103,7 +107,8 @@ impl Run {
             route: lookup(script, routes),
             peer,
             seed: Seed(0xa1),
-            resolve: resolver(script, backends.local_addr()?),
+            host_down: script.rules,
+            resolve: resolver(script, backends.local_addr()?, Arc::clone(&reached)),
             remembered: first_remembered(script),
             read_cap: read_cap(cut),
         };
@@ -116,6 +121,8 @@ impl Run {
             untrusted,
             balancer,
             backends,
+            reached,
+            due: Vec::new(),
             client: None,
             backend: None,
             over_here: false,
@@ -280,6 +287,10 @@ impl Run {
                 self.client_is_noise |= party.leg() == Leg::Client;
                 Ok(())
             }
+            Deed::Connect(place) if place != "-" => {
+                self.due.push(place.clone());
+                Ok(())
+            }
             Deed::Lookup(_) | Deed::Connect(_) => Ok(()),
             Deed::Splice => {
                 self.in_relay = true;
@@ -317,6 +328,13 @@ impl Run {
     }
 
     fn nothing_more(&mut self) -> Result<(), String> {
+        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        // At the end of a script the last attempt may not have begun yet, or another one has.
+        let alike = reached.iter().zip(&self.due).all(|(reached, due)| reached == due);
+        if !alike || reached.len() + 1 < self.due.len() {
+            return Err(format!("went to {reached:?}, not to {:?}", self.due));
+        }
+        drop(reached);
         for (leg, wire) in [(Leg::Client, &mut self.client), (Leg::Backend, &mut self.backend)] {
             let got = wire.as_mut().map(Wire::surplus).unwrap_or_default();
             if !got.is_empty() {
@@ -364,15 +382,26 @@ fn unlike_text(expected: &Emission, unlike: &Unlike) -> String {
     format!("{}\n{}", unlike.stop, text.unwrap_or_default())
 }
 
+fn hosts_of(destination: &Arc<Destination>) -> impl Iterator<Item = String> {
+    destination.hosts.iter().map(|host| host.name.clone())
+}
+
 /// Every name that a certificate must serve in this script.
 fn subjects(script: &Script) -> Vec<String> {
     let mut names = vec![UNNAMED.to_owned(), script.listener.hostname.clone()];
     let routes = script.routes.named.iter().map(|(_, route)| route);
-    names.extend(routes.chain([&script.routes.default]).map(|route| route.host.clone()));
+    names.extend(routes.chain([&script.routes.default]).flat_map(hosts_of));
     let inputs = script.blocks.iter().flat_map(|block| &block.inputs);
     names.extend(inputs.filter_map(|input| match &input.what {
         What::World(World::Answer(Reply::TlsUp(_, facts))) => facts.server_name.clone(),
         What::World(_) | What::Bytes(..) => None,
+    }));
+    let expected = script.blocks.iter().flat_map(|block| &block.expected);
+    names.extend(expected.filter_map(|expected| match &expected.what {
+        Emission::Did(Deed::Connect(place)) => {
+            place.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']).to_owned())
+        }
+        Emission::Sent(..) | Emission::Did(_) => None,
     }));
     names.sort();
     names.dedup();
@@ -425,7 +454,7 @@ fn lookup(script: &Script, routes: Routes) -> Lookup {
 }
 
 /// Each attempt to connect leads to the scripted backend, or where nobody listens.
-fn resolver(script: &Script, backends: SocketAddr) -> Resolve {
+fn resolver(script: &Script, backends: SocketAddr, reached: Arc<Mutex<Vec<String>>>) -> Resolve {
     let answers = answers(script, |reply| match reply {
         Reply::Connected { .. } => Some(Ok(())),
         Reply::ConnectFailed(fault) => Some(Err(*fault)),
@@ -436,11 +465,14 @@ fn resolver(script: &Script, backends: SocketAddr) -> Resolve {
         | Reply::Denied(_)
         | Reply::Unavailable => None,
     });
-    Arc::new(move |_, _| match next(&answers).unwrap_or(Ok(())) {
-        Ok(()) => Ok(backends),
-        // The port is ours on 127.0.0.1, so that nobody is likely to have it here.
-        Err(ConnectFault::Refused) => Ok(SocketAddr::from(([127, 0, 0, 9], backends.port()))),
-        Err(fault) => Err(fault),
+    Arc::new(move |host, port| {
+        reached.lock().unwrap_or_else(PoisonError::into_inner).push(place(host, port));
+        match next(&answers).unwrap_or(Ok(())) {
+            Ok(()) => Ok(backends),
+            // The port is ours on 127.0.0.1, so that nobody is likely to have it here.
+            Err(ConnectFault::Refused) => Ok(SocketAddr::from(([127, 0, 0, 9], backends.port()))),
+            Err(fault) => Err(fault),
+        }
     })
 }
 

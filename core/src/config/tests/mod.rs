@@ -4,6 +4,7 @@
 mod balancers;
 mod damage;
 mod faults;
+mod hosts;
 mod reference;
 mod resolved;
 mod steps;

@@ -236,7 +236,7 @@ pop3 = {{ port = 110, tls = "starttls" }}
 "#
     )));
     let all = config.destination("all").unwrap();
-    assert_eq!(all.host, "2001:db8::1");
+    assert_eq!(all.hosts[0].name, "2001:db8::1");
     assert_eq!(all.tls_server_name.as_deref(), Some("imap.test"));
     assert_eq!(all.forwarding, Forwarding::None);
     assert_eq!(all.tls_pinned_cert_sha256[0][..3], [0x01, 0x23, 0x45]);
