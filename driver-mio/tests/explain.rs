@@ -79,6 +79,26 @@ destination new: new.test port 993, tls implicit, forwarding xclient
     assert!(success);
 }
 
+/// In the order in which the account would go to them, were those above out of service.
+#[test]
+fn several_hosts_are_told_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gatepost.toml");
+    let hosts = "hosts = [\"a.test\", \"b.test=2\", \"c.test standby\", \"d.test down\"]";
+    let (head, _) = CONFIG.split_once("[mapping]").unwrap();
+    fs::write(&file, head.replace("host = \"old.test\"", hosts)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    let output = command.arg("explain").arg(&file).arg("dave").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let expected = "destination old: 4 hosts, policy rendezvous, tls plain, forwarding none
+  host a.test port 143, weight 1, up: the account's own
+  host b.test port 143, weight 2, up: where those above are out of service
+  host c.test port 143, weight 1, standby: where those above are out of service
+  host d.test: down by the configuration
+";
+    assert!(said.ends_with(expected), "{said}");
+}
+
 #[test]
 fn whoever_is_nowhere_goes_to_the_default() {
     let (_, said) = explain(&["bob", "--protocol", "imap"]);

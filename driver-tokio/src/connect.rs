@@ -289,6 +289,34 @@ mod tests {
         assert_eq!(fault(ErrorKind::PermissionDenied), ConnectFault::Io);
     }
 
+    /// The first address takes no connection and refuses none: the second one is tried beside it,
+    /// long before anybody's patience ends.
+    #[tokio::test]
+    async fn an_address_that_answers_nothing_is_not_waited_for() {
+        let good = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = good.local_addr().unwrap().port();
+        let silent = TcpSocket::new_v4().unwrap();
+        silent.bind(SocketAddr::from(([127, 0, 0, 2], port))).unwrap();
+        let silent = silent.listen(0).unwrap();
+        let full = silent.local_addr().unwrap();
+        let mut filling: Vec<Attempt<'_>> = Vec::new();
+        for _ in 0..4 {
+            let attempt = async move { (full, TcpStream::connect(full).await) };
+            filling.push(Box::pin(attempt));
+        }
+        let begun = tokio::time::Instant::now();
+        while first(&mut filling, Some(begun + gatepost_core::race::ATTEMPT_DELAY)).await.is_some()
+        {
+        }
+        assert!(!filling.is_empty(), "somebody waits, so that whoever comes now waits too");
+
+        let backend = destination("host", port, Protocol::Imap, TlsMode::Plain).unwrap();
+        let addresses = [[127, 0, 0, 2], [127, 0, 0, 1]].map(IpAddr::from);
+        let connector = TcpConnector::new();
+        let connected = connector.run(Race::new(&addresses, port, 0), &backend).await.unwrap();
+        assert_eq!(connected.address.ip(), addresses[1]);
+    }
+
     #[tokio::test]
     async fn source_addresses_take_turns_and_are_never_left_out() {
         let backend = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -296,19 +324,13 @@ mod tests {
         let mut there = destination("127.0.0.1", port, Protocol::Imap, TlsMode::Plain).unwrap();
         there.source_ips = ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().unwrap()).to_vec();
         let connector = TcpConnector::new();
-        let target = |destination: &Destination| Target {
-            destination: Arc::new(destination.clone()),
-            protocol: Protocol::Imap,
-            at: None,
-            key: Arc::default(),
-            tried: 0,
-        };
+        let race = || Race::new(&[IpAddr::from([127, 0, 0, 1])], port, 0);
         for expected in ["127.0.0.2", "127.0.0.3", "127.0.0.2"] {
-            let connected = connector.connect(target(&there)).await.unwrap();
+            let connected = connector.run(race(), &there).await.unwrap();
             assert_eq!(connected.local.ip().to_string(), expected);
         }
         there.source_ips = vec!["::1".parse().unwrap()];
-        let fault = connector.connect(target(&there)).await.unwrap_err();
+        let fault = connector.run(race(), &there).await.unwrap_err();
         assert_eq!(fault, ConnectFault::NoSourceAddress);
     }
 }

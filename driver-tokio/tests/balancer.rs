@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use gatepost_tokio::config::{Balancers, Forwarding, Listener, Protocol, TlsMode};
+use gatepost_tokio::config::{Balancers, Forwarding, Host, Listener, Protocol, TlsMode};
 use gatepost_tokio::{
     ConnectFault, Connected, Connector, Gatepost, Request, Target, Unbuildable, destination, to,
 };
@@ -93,7 +93,7 @@ struct Silent(Arc<Mutex<Vec<Vec<u8>>>>);
 impl Connector for Silent {
     type Stream = Recording;
 
-    async fn connect(&self, _: Target) -> Result<Connected<Recording>, ConnectFault> {
+    async fn connect(&self, _: Target, _: Arc<Host>) -> Result<Connected<Recording>, ConnectFault> {
         let (stream, mut far) = duplex(PIPE);
         tokio::spawn(async move {
             let mut octets = [0; PIPE];
