@@ -11,6 +11,7 @@ mod files;
 #[cfg(test)]
 pub(crate) mod samples;
 mod server;
+mod sessions;
 
 use std::fmt;
 use std::path::Path;
