@@ -3,7 +3,8 @@
 //! Not here: names, see `../control/resolve.rs`; how long it may take, the session knows.
 //! Invariants: a repeated attempt of one login begins at another address than the one before, so
 //! that a host that answers nothing does not eat every attempt. A destination with source
-//! addresses is never left from another address.
+//! addresses is never left from another address. That a connection stands is told by its event, and
+//! by no call of ours; only a failure is asked for its reason.
 //! Read next: `dialogue`, which drives a dial.
 
 use std::collections::VecDeque;
@@ -152,8 +153,8 @@ fn source(
 }
 
 fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     tune(SockRef::from(&socket))?;
     if let Some(source) = source {
         socket.bind(&SocketAddr::new(source, 0).into())?;
