@@ -42,12 +42,15 @@ pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
         sockets.push(further);
     }
     for socket in &sockets {
+        // What is accepted inherits this, so that no connection has to be told.
+        tune(SockRef::from(socket))?;
         socket.listen(BACKLOG)?;
     }
     Ok(Bound { address, sockets: sockets.into_iter().map(TcpListener::from).collect() })
 }
 
-/// Prepares either leg's socket: small writes leave at once, and a vanished peer is noticed.
+/// Prepares a socket, or a listening one for all that it accepts: small writes leave at once, and
+/// a vanished peer is noticed.
 pub(crate) fn tune(socket: SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let span = Duration::from_secs(KEEPALIVE_SECONDS);
@@ -113,6 +116,18 @@ mod tests {
             let error = bind(first.address, workers).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         }
+    }
+
+    #[test]
+    fn what_is_accepted_is_tuned_without_being_told() {
+        let bound = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        bound.sockets[0].set_nonblocking(false).unwrap();
+        let _client = std::net::TcpStream::connect(bound.address).unwrap();
+        let (accepted, _) = bound.sockets[0].accept().unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        let span = Duration::from_secs(KEEPALIVE_SECONDS);
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), span);
     }
 
     #[test]

@@ -9,7 +9,12 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+
+use crate::leg::Follows;
+
+/// What a pipe is asked to have room for, in octets of whole pages.
+const PIPE_OCTETS: usize = 256 * 1024;
 
 /// A pipe, and how many octets stand in it.
 #[derive(Debug)]
@@ -22,6 +27,10 @@ pub(crate) struct Pipe {
 impl Pipe {
     fn open() -> io::Result<Self> {
         let (read_end, write_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // A pipe counts in slots, one for each fragment of a segment, so that a small one is full
+        // of small fragments long before it holds what a splice asks for. A system that grants no
+        // more gives what it has.
+        let _ = fcntl_setpipe_size(&write_end, PIPE_OCTETS);
         Ok(Self { read_end, write_end, filled: 0 })
     }
 
@@ -37,15 +46,23 @@ impl Pipe {
         limit: usize,
     ) -> Result<usize, ErrorKind> {
         debug_assert!(self.is_empty());
-        let moved = splice_once(socket, &self.write_end, limit)?;
+        let moved = splice_once(socket, &self.write_end, limit, SpliceFlags::empty())?;
         self.filled = moved;
         Ok(moved)
     }
 
     /// Moves out to a socket what it takes.
-    pub(crate) fn drain_to(&mut self, socket: &impl AsFd) -> Result<usize, ErrorKind> {
+    pub(crate) fn drain_to(
+        &mut self,
+        socket: &impl AsFd,
+        follows: Follows,
+    ) -> Result<usize, ErrorKind> {
         debug_assert!(!self.is_empty());
-        let moved = splice_once(&self.read_end, socket, self.filled)?;
+        let flags = match follows {
+            Follows::Nothing => SpliceFlags::empty(),
+            Follows::More => SpliceFlags::MORE,
+        };
+        let moved = splice_once(&self.read_end, socket, self.filled, flags)?;
         debug_assert!(moved <= self.filled);
         self.filled = self.filled.saturating_sub(moved);
         Ok(moved)
@@ -78,8 +95,13 @@ impl PipePool {
     }
 }
 
-fn splice_once(from: &impl AsFd, to: &impl AsFd, limit: usize) -> Result<usize, ErrorKind> {
-    let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+fn splice_once(
+    from: &impl AsFd,
+    to: &impl AsFd,
+    limit: usize,
+    flags: SpliceFlags,
+) -> Result<usize, ErrorKind> {
+    let flags = flags | SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     loop {
         match splice(from, None, to, None, limit, flags) {
             Ok(moved) => return Ok(moved),

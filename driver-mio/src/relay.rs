@@ -3,10 +3,15 @@
 //! Not here: anything of a protocol; the session is gone.
 //! Invariants: a direction reads only once everything it brought before is written, so nothing
 //! piles up beyond one read. A pipe is held only while octets stand in it, and a session with
-//! nothing in flight holds no buffer. Plaintext on both legs is spliced; otherwise one read, one
-//! write, so that bulk data fills TLS records and a small request leaves at once. That a side takes
-//! nothing any more ends what goes there, not what it sent before: that still reaches the other.
-//! A session with a guard goes other ways where the guard wants to look: `guarded`.
+//! nothing in flight holds no buffer. One read, one write, so that bulk data fills TLS records and
+//! a small request leaves at once; but bulk between two plaintext legs is spliced. That a side
+//! takes nothing any more ends what goes there, not what it sent before: that still reaches the
+//! other. A session with a guard goes other ways where the guard wants to look: `guarded`.
+//!
+//! Splicing spares the copies of bulk and costs a small request more than they do: two calls that
+//! set up a pipe's pages in place of a read and a write of some octets, and a third that only hears
+//! that nothing more is there, since a short splice proves nothing. So a direction splices once a
+//! read has filled its room, and copies again once a splice brought little.
 //! Read next: `leg/mod.rs`.
 
 mod guarded;
@@ -14,13 +19,18 @@ mod guarded;
 use gatepost_core::relay::Verdict;
 use gatepost_core::{Close, Inbox, Instant, Leg as Side, LegFault, Relay};
 
-use crate::leg::{Read, Splice};
+use crate::leg::{Follows, RECORD_PLAIN_MAX, Read, Splice};
 use crate::pipe::Pipe;
 use crate::worker::connection::{Body, Progress, Record, Stage, Wire, Wires};
 use crate::worker::{Resources, TURN_OCTETS, close};
 
-/// Octets that a direction reads at once.
-const SLICE_OCTETS: usize = 64 * 1024;
+/// Octets that a direction splices at once, and so at most what stands in its pipe.
+const SPLICE_OCTETS: usize = 64 * 1024;
+/// Octets that a direction copies at once between a leg with TLS and another: what the other side
+/// does not take waits in memory, sealed perhaps, and is to stay below 64 KiB.
+const COPY_OCTETS: usize = 3 * RECORD_PLAIN_MAX;
+/// Octets that a direction copies at once between plaintext legs. One that brings as much is bulk.
+const SMALL_OCTETS: usize = 16 * 1024;
 
 /// A session after its hand-off.
 pub(crate) struct Pump {
@@ -45,6 +55,10 @@ struct Broken {
 struct Direction {
     /// Holds octets that the other side has not taken.
     pipe: Option<Pipe>,
+    /// Its last transfer was as much as one may be, and it can be spliced.
+    bulk: bool,
+    /// The kernel may keep the end of what was spliced, as more was expected.
+    held_back: bool,
     /// The core knows of its end.
     ended: bool,
 }
@@ -233,17 +247,27 @@ fn carry(
     if !readable || *budget == 0 {
         return Carried::Nothing;
     }
-    let limit = SLICE_OCTETS.min(*budget);
     if pump.relay.is_guarded() {
-        return guarded::read(pump, from, (source, sink), resources, (limit, budget));
+        return guarded::read(pump, from, (source, sink), resources, budget);
     }
-    if source.leg.is_plain()
-        && sink.leg.is_plain()
+    unguarded(pump, from, (source, sink), resources, budget)
+}
+
+/// One read of octets that nobody looks at.
+fn unguarded(
+    pump: &mut Pump,
+    from: Side,
+    (source, sink): (&mut Wire, &mut Wire),
+    resources: &mut Resources,
+    budget: &mut usize,
+) -> Carried {
+    if pump.direction(from).bulk
         && let Ok(pipe) = resources.pipes.take()
     {
+        let limit = SPLICE_OCTETS.min(*budget);
         return splice(pump, from, pipe, (source, sink), resources, (limit, budget));
     }
-    copy(pump, from, (source, sink), resources, (limit, budget))
+    copy(pump, from, (source, sink), resources, budget)
 }
 
 fn splice(
@@ -257,11 +281,16 @@ fn splice(
     match source.leg.splice_in(&mut pipe, limit) {
         Splice::Moved(octets) => {
             *budget = budget.saturating_sub(octets);
+            let direction = pump.direction(from);
+            direction.bulk = octets >= SMALL_OCTETS;
+            // A full splice is no multiple of a segment: left to itself each would end with a tiny
+            // one, which costs as much as a full one.
+            direction.held_back = octets == limit;
             empty(pump, from, pipe, sink, resources)
         }
         Splice::WouldBlock => {
             resources.pipes.give_back(pipe);
-            Carried::Nothing
+            nothing_more(pump, from, sink)
         }
         Splice::Eof => {
             resources.pipes.give_back(pipe);
@@ -285,8 +314,9 @@ fn empty(
     resources: &mut Resources,
 ) -> Carried {
     let mut carried = Carried::Nothing;
+    let follows = if pump.direction(from).held_back { Follows::More } else { Follows::Nothing };
     while !pipe.is_empty() {
-        match sink.leg.splice_out(&mut pipe) {
+        match sink.leg.splice_out(&mut pipe, follows) {
             Splice::Moved(octets) => {
                 pump.relay.carried(from, octets, resources.now);
                 carried = Carried::Some;
@@ -306,20 +336,46 @@ fn empty(
     carried
 }
 
+/// Nothing is there to be read; what was kept for its sake leaves.
+fn nothing_more(pump: &mut Pump, from: Side, sink: &Wire) -> Carried {
+    if std::mem::take(&mut pump.direction(from).held_back) {
+        sink.leg.push();
+    }
+    Carried::Nothing
+}
+
 fn copy(
     pump: &mut Pump,
     from: Side,
     (source, sink): (&mut Wire, &mut Wire),
     resources: &mut Resources,
-    (limit, budget): (usize, &mut usize),
+    budget: &mut usize,
 ) -> Carried {
     let Resources { gathered, scratch, .. } = resources;
-    gathered.clear();
-    let read = source.leg.read(scratch, limit, &mut |bytes| gathered.extend_from_slice(bytes));
+    let from_plain = source.leg.is_plain();
+    let both_plain = from_plain && sink.leg.is_plain();
+    let limit = if both_plain { SMALL_OCTETS } else { COPY_OCTETS }.min(*budget);
+    let read = if from_plain {
+        source.leg.read_input(scratch, limit)
+    } else {
+        gathered.clear();
+        source.leg.read(scratch, limit, &mut |bytes| gathered.extend_from_slice(bytes))
+    };
     match read {
         Read::Some { plain, wire } => {
             *budget = budget.saturating_sub(plain.max(wire));
-            if let Err(fault) = sink.write(gathered, scratch) {
+            let direction = pump.direction(from);
+            direction.bulk = both_plain && plain >= SMALL_OCTETS;
+            direction.held_back = false;
+            if source.leg.at_end() {
+                sink.leg.ends_soon();
+            }
+            let written = if from_plain {
+                sink.write_input(plain, scratch)
+            } else {
+                sink.write(gathered, scratch)
+            };
+            if let Err(fault) = written {
                 return pump.refused(from.other(), fault, resources.now);
             }
             if plain > 0 {
@@ -327,7 +383,7 @@ fn copy(
             }
             Carried::Some
         }
-        Read::WouldBlock => Carried::Nothing,
+        Read::WouldBlock => nothing_more(pump, from, sink),
         Read::Eof { clean } => {
             source.ended(clean);
             Carried::Some

@@ -153,6 +153,24 @@ impl Column {
     }
 }
 
+/// The suite of TLS 1.3 on every leg of every system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// TLS_AES_128_GCM_SHA256, which every implementation has (RFC 8446 §9.1).
+    Aes128,
+    /// TLS_AES_256_GCM_SHA384, which OpenSSL takes where it decides.
+    Aes256,
+}
+
+impl Suite {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Aes128 => "aes128",
+            Self::Aes256 => "aes256",
+        }
+    }
+}
+
 /// A program between the load generator and the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum System {

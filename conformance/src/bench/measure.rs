@@ -16,7 +16,7 @@ use super::sink::{Handshakes, Remote};
 use super::system::Running;
 
 /// Clients that log in side by side.
-const PARALLEL: usize = 16;
+const PARALLEL: usize = 8;
 /// Sessions with small requests.
 const SMALL_SESSIONS: usize = 64;
 /// Sessions with bulk.

@@ -26,7 +26,7 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use self::case::{Column, Row, System};
+pub use self::case::{Column, Row, Suite, System};
 pub use self::report::Report;
 pub use self::rounds::run;
 
@@ -45,17 +45,23 @@ pub struct Plan {
     pub size: f64,
     /// Numbers of idle sessions.
     pub sessions: Vec<usize>,
+    /// What every leg with TLS speaks.
+    pub suite: Suite,
     /// The `gatepost` program; without it the one beside this program, built anew by cargo where
     /// cargo runs this.
     pub gatepost: Option<PathBuf>,
 }
 
 /// The sink's role: a process of its own, see `sink/mod.rs`.
-pub fn serve_sink(folder: &Path) -> io::Result<()> {
-    sink::serve(folder)
+pub fn serve_sink(folder: &Path, suite: Suite) -> io::Result<()> {
+    sink::serve(folder, suite)
 }
 
 /// The role of a small program that embeds the tokio library.
-pub fn serve_tokio(configuration: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
-    system::serve_tokio(configuration, folder)
+pub fn serve_tokio(
+    configuration: &Path,
+    folder: &Path,
+    suite: Suite,
+) -> Result<(), Box<dyn Error>> {
+    system::serve_tokio(configuration, folder, suite)
 }

@@ -86,17 +86,27 @@ fn pss_of(id: u32) -> io::Result<u64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::hint::black_box;
+    use std::process::Command;
+    use std::thread;
 
     use super::*;
 
+    /// Looks at a busy process until its work shows.
+    const LOOKS: u32 = 1000;
+
     #[test]
-    fn work_and_memory_of_this_process_show() {
-        let tree = Tree::of(std::process::id());
-        let (cpu, pss) = (tree.cpu().unwrap(), tree.pss_kib().unwrap());
-        let filled: Vec<u8> = (0..32 << 20).map(|octet: u32| octet as u8).collect();
-        assert!(black_box(&filled).len() > 1);
-        assert!(tree.pss_kib().unwrap() > pss + 16 * 1024);
-        assert!(tree.cpu().unwrap() > cpu);
+    fn work_and_memory_of_a_process_show() {
+        let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let tree = Tree::of(busy.id());
+        let before = tree.cpu().unwrap();
+        let works = (0..LOOKS).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            tree.cpu().unwrap() > before
+        });
+        let pss = tree.pss_kib().unwrap();
+        busy.kill().unwrap();
+        busy.wait().unwrap();
+        assert!(works, "a process that does nothing else works");
+        assert!(pss > 0);
     }
 }

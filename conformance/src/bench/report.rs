@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::Plan;
-use super::case::{Column, Row, System};
+use super::case::{Column, Row, Suite, System};
 use super::figures::{Figure, Sample, Spread};
 use super::system::remark;
 
@@ -18,6 +18,7 @@ pub struct Report {
     systems: Vec<System>,
     rounds: usize,
     size: f64,
+    suite: Suite,
 }
 
 /// A system in one row and column.
@@ -56,6 +57,7 @@ impl Report {
             systems: plan.systems.clone(),
             rounds: plan.rounds,
             size: plan.size,
+            suite: plan.suite,
         }
     }
 
@@ -66,8 +68,11 @@ impl Report {
     /// The table.
     pub fn table(&self) -> String {
         let mut text = String::new();
-        let Self { rounds, size, .. } = self;
-        let _ = writeln!(text, "Medians of {rounds} rounds of size {size}, least and most beside.");
+        let (rounds, size, suite) = (self.rounds, self.size, self.suite.name());
+        let _ = writeln!(
+            text,
+            "Medians of {rounds} rounds of size {size}, least and most beside; TLS 1.3, {suite}."
+        );
         for system in &self.systems {
             let _ = writeln!(text, "  {:15}{}", system.name(), remark(*system));
         }
@@ -125,7 +130,12 @@ impl Report {
     /// Everything, with every round.
     pub fn json(&self) -> String {
         let lines: Vec<Value> = self.lines.iter().map(Line::json).collect();
-        let report = json!({ "rounds": self.rounds, "size": self.size, "lines": lines });
+        let report = json!({
+            "rounds": self.rounds,
+            "size": self.size,
+            "suite": self.suite.name(),
+            "lines": lines,
+        });
         format!("{report:#}\n")
     }
 }

@@ -18,13 +18,16 @@ pub fn run(plan: &Plan, progress: &mut dyn Write) -> io::Result<Report> {
     let gatepost = program::locate(plan.gatepost.as_deref())?;
     let folder = tempfile::Builder::new().prefix("gatepost-bench-").tempdir()?;
     let authority = Authority::create(folder.path())?;
-    let sink = Remote::start(folder.path())?;
-    let tls = [tls::client(folder.path(), true)?, tls::client(folder.path(), false)?];
+    let sink = Remote::start(folder.path(), plan.suite)?;
+    let tls = [true, false].map(|resumes| tls::client(folder.path(), plan.suite, resumes));
+    let [resuming, full] = tls;
+    let tls = [resuming?, full?];
     let ground = Ground {
         folder: folder.path(),
         authority: &authority,
         sink: sink.ports,
         gatepost: &gatepost,
+        suite: plan.suite,
     };
     let mut run = Run {
         plan,

@@ -1,7 +1,7 @@
 //! TLS at both ends of the bench: the generator's and the sink's.
 //!
-//! Both offer what every system here can do, so that no system is measured with another suite: TLS
-//! 1.3 with AES-256-GCM, which is what OpenSSL takes where it decides, and X25519.
+//! Both offer TLS 1.3 with one suite and X25519, so that no system is measured with another
+//! suite than the one beside it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,22 +15,27 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-fn provider() -> Arc<CryptoProvider> {
+use crate::bench::case::Suite;
+
+fn provider(suite: Suite) -> Arc<CryptoProvider> {
     let mut provider = default_provider();
-    provider.cipher_suites = vec![cipher_suite::TLS13_AES_256_GCM_SHA384];
+    provider.cipher_suites = vec![match suite {
+        Suite::Aes128 => cipher_suite::TLS13_AES_128_GCM_SHA256,
+        Suite::Aes256 => cipher_suite::TLS13_AES_256_GCM_SHA384,
+    }];
     provider.kx_groups = vec![kx_group::X25519];
     Arc::new(provider)
 }
 
 /// A client that trusts the authority in `folder`, and resumes sessions or never does.
-pub(super) fn client(folder: &Path, resumes: bool) -> io::Result<Arc<ClientConfig>> {
+pub(super) fn client(folder: &Path, suite: Suite, resumes: bool) -> io::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     for certificate in
         CertificateDer::pem_file_iter(folder.join("authority.pem")).map_err(io::Error::other)?
     {
         roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
     }
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let mut config = ClientConfig::builder_with_provider(provider(suite))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(io::Error::other)?
         .with_root_certificates(roots)
@@ -42,14 +47,14 @@ pub(super) fn client(folder: &Path, resumes: bool) -> io::Result<Arc<ClientConfi
 }
 
 /// A server with the certificate in `folder`, and with tickets.
-pub(super) fn server(folder: &Path) -> io::Result<Arc<ServerConfig>> {
+pub(super) fn server(folder: &Path, suite: Suite) -> io::Result<Arc<ServerConfig>> {
     let chain = CertificateDer::pem_file_iter(folder.join("certificate.pem"))
         .map_err(io::Error::other)?
         .collect::<Result<Vec<_>, _>>()
         .map_err(io::Error::other)?;
     let key = PrivateKeyDer::from_pem_slice(&fs::read(folder.join("key.pem"))?)
         .map_err(io::Error::other)?;
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_provider(provider(suite))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(io::Error::other)?
         .with_no_client_auth()

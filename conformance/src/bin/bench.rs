@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::{fs, io};
 
 use clap::{Parser, Subcommand, ValueEnum as _};
-use gatepost_conformance::bench::{self, Column, Plan, Row, System};
+use gatepost_conformance::bench::{self, Column, Plan, Row, Suite, System};
 
 /// How much smaller a quick run is.
 const QUICK_SIZE: f64 = 0.05;
@@ -37,6 +37,9 @@ struct Arguments {
     /// Numbers of idle sessions.
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1000, 8000])]
     sessions: Vec<usize>,
+    /// What every leg with TLS speaks.
+    #[arg(long, value_enum, default_value = "aes128")]
+    suite: Suite,
     /// One short round of everything, to see that it works: its figures are worth little.
     #[arg(long)]
     quick: bool,
@@ -54,17 +57,17 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Role {
     #[command(hide = true)]
-    Sink { folder: PathBuf },
+    Sink { folder: PathBuf, suite: Suite },
     #[command(hide = true)]
-    Tokio { configuration: PathBuf, folder: PathBuf },
+    Tokio { configuration: PathBuf, folder: PathBuf, suite: Suite },
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     match &arguments.role {
-        Some(Role::Sink { folder }) => return Ok(bench::serve_sink(folder)?),
-        Some(Role::Tokio { configuration, folder }) => {
-            return bench::serve_tokio(configuration, folder);
+        Some(Role::Sink { folder, suite }) => return Ok(bench::serve_sink(folder, *suite)?),
+        Some(Role::Tokio { configuration, folder, suite }) => {
+            return bench::serve_tokio(configuration, folder, *suite);
         }
         None => {}
     }
@@ -85,8 +88,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn plan(arguments: Arguments) -> Plan {
-    let Arguments { rows, columns, systems, rounds, size, sessions, quick, gatepost, .. } =
-        arguments;
+    let Arguments {
+        rows, columns, systems, rounds, size, sessions, suite, quick, gatepost, ..
+    } = arguments;
     Plan {
         rows: or_all(rows, Row::value_variants()),
         columns: or_all(columns, Column::value_variants()),
@@ -94,6 +98,7 @@ fn plan(arguments: Arguments) -> Plan {
         rounds: if quick { 1 } else { rounds },
         size: if quick { size * QUICK_SIZE } else { size },
         sessions: if quick { vec![QUICK_SESSIONS] } else { sessions },
+        suite,
         gatepost,
     }
 }

@@ -1,14 +1,20 @@
 //! One end of a session: a socket, the TLS layers on it, and what is under way.
 //!
 //! Not the protocol, and not registration or deadlines: the worker polls, and asks a leg for as
-//! much as the turn's budget allows. Invariants: only `WouldBlock` clears a readiness bit; `write`
-//! takes everything, in order, and what the socket does not take waits in `unsent`; a leg with
-//! nothing in flight owns no buffer (`held`), because reading and sealing happen in the worker's
-//! `Scratch`. Only `tls_layer.rs` drives rustls, and only `fault.rs` reads its errors.
+//! much as the turn's budget allows. Invariants: a readiness bit is cleared by proof alone, see
+//! `wire.rs`; `write` takes everything, in order, and what the socket does not take waits in
+//! `unsent`; a leg with nothing in flight owns no buffer (`held`), because reading and sealing
+//! happen in the worker's `Scratch`. Only `tls_layer.rs` drives rustls, and only `fault.rs` reads
+//! its errors.
+//!
+//! On loopback a login is nearly all kernel: a segment costs several microseconds at both its ends,
+//! any other system call a fraction of one. Hence what belongs together leaves together: a reply
+//! with the tickets that end a handshake, the last octets with close_notify and FIN.
 //! Next: `tls_layer.rs`, then `crate::pipe`.
 
 mod fault;
 mod scratch;
+mod splice;
 #[cfg(test)]
 mod tests;
 mod tls_layer;
@@ -27,11 +33,12 @@ use rustls::{ClientConfig, ServerConfig};
 #[cfg(test)]
 pub(crate) use self::fault::CertificateFault;
 pub(crate) use self::fault::{TlsFault, TlsUp, TlsVersion};
-pub(crate) use self::scratch::Scratch;
 use self::scratch::{BULK, Output, RECORD_WIRE_MAX};
+pub(crate) use self::scratch::{RECORD_PLAIN_MAX, Scratch};
+pub(crate) use self::splice::Splice;
 use self::tls_layer::{TlsLayer, carry_down, seal_through};
-use self::wire::{Unsent, read_once, write_once};
-use crate::pipe::Pipe;
+pub(crate) use self::wire::Follows;
+use self::wire::{Fill, Readiness, Unsent, read_once, write_once};
 
 /// Octets that `discard` reads at most before it gives up on a peer that does not stop talking.
 pub(crate) const DISCARD_MAX: usize = 256 * 1024;
@@ -70,15 +77,6 @@ pub(crate) enum Handshake {
     Failed(TlsFault),
 }
 
-/// How a splice ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Splice {
-    Moved(usize),
-    WouldBlock,
-    Eof,
-    Lost(ErrorKind),
-}
-
 /// How far the discarding of a finished leg is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Discard {
@@ -92,17 +90,28 @@ pub(crate) enum Discard {
 /// A socket, its TLS layers from below, and what is under way.
 pub(crate) struct Leg {
     socket: TcpStream,
-    readable: bool,
-    writable: bool,
+    readiness: Readiness,
     layers: Vec<TlsLayer>,
     /// Plaintext that came along with the end of a handshake, to be read first.
     decrypted: Vec<u8>,
     unsent: Unsent,
+    /// What comes behind all that is written from here on.
+    follows: Follows,
     fin: Fin,
-    /// Set once the peer's end was told; whether it was clean.
-    ended: Option<bool>,
+    end: End,
     discarded: usize,
     read_cap: Option<usize>,
+}
+
+/// Where the peer's end of stream is, and whether it was clean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It may say more.
+    Open,
+    /// It says nothing any more, and nobody was told.
+    Reached { clean: bool },
+    /// The next read would tell it again.
+    Told { clean: bool },
 }
 
 /// Where our own end of stream is.
@@ -127,18 +136,15 @@ impl Leg {
     }
 
     fn new(socket: TcpStream, writable: bool) -> Self {
-        // Replies are written whole, so there is nothing to wait for. A socket that refuses the
-        // option works as well, only slower.
-        let _ = socket.set_nodelay(true);
         Self {
             socket,
-            readable: false,
-            writable,
+            readiness: Readiness::new(writable),
             layers: Vec::new(),
             decrypted: Vec::new(),
             unsent: Unsent::default(),
+            follows: Follows::Nothing,
             fin: Fin::NotAsked,
-            ended: None,
+            end: End::Open,
             discarded: 0,
             read_cap: None,
         }
@@ -146,6 +152,13 @@ impl Leg {
 
     /// The outcome of a connect, to be asked for at each event; None: not known yet.
     pub(crate) fn finish_connect(&mut self) -> Option<io::Result<()>> {
+        // Before the connection stands a socket has nothing to tell (RFC 9293 §3.3.2, SYN-SENT).
+        if !self.readiness.writable {
+            return None;
+        }
+        if !self.readiness.failed() {
+            return Some(Ok(()));
+        }
         match self.socket.take_error() {
             Ok(None) => {}
             Ok(Some(error)) | Err(error) => return Some(Err(error)),
@@ -169,18 +182,27 @@ impl Leg {
 
     /// Notes what the poll has told about this leg's socket.
     pub(crate) fn on_event(&mut self, event: &Event) {
-        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+        self.readiness.on_event(event);
     }
 
     /// Whether a read may find anything, or an end that was not told yet.
     pub(crate) fn readable(&self) -> bool {
-        !self.decrypted.is_empty() || (self.readable && self.ended.is_none())
+        let untold = match self.end {
+            End::Open => self.readiness.readable,
+            End::Reached { .. } => true,
+            End::Told { .. } => false,
+        };
+        untold || !self.decrypted.is_empty()
     }
 
     /// Whether the socket may take something.
     pub(crate) const fn writable(&self) -> bool {
-        self.writable
+        self.readiness.writable
+    }
+
+    /// Whether the peer's end was reached, and nothing is left to be read before it.
+    pub(crate) const fn at_end(&self) -> bool {
+        !matches!(self.end, End::Open) && self.decrypted.is_empty()
     }
 
     /// Whether there is no TLS on this leg, so that it may be spliced.
@@ -200,22 +222,25 @@ impl Leg {
         if !self.decrypted.is_empty() {
             return self.read_decrypted(limit, sink);
         }
-        if let Some(clean) = self.ended {
-            return Read::Eof { clean };
+        if let End::Reached { clean } | End::Told { clean } = self.end {
+            return self.tell_end(clean);
         }
         if let Some(fault) = self.layers.iter().find_map(TlsLayer::fault) {
             return Read::Lost(Lost::Tls(fault.clone()));
         }
         if self.peer_closed() {
-            return self.end();
+            return self.tell_end(true);
         }
-        let filled = match self.fill(scratch, limit) {
-            Ok(0) => return self.end(),
-            Ok(octets) => octets,
+        let Fill { octets: filled, last } = match self.fill(scratch, limit) {
+            Ok(Fill { octets: 0, .. }) => return self.tell_end(self.layers.is_empty()),
+            Ok(fill) => fill,
             Err(ErrorKind::WouldBlock) => return Read::WouldBlock,
             Err(kind) => return Read::Lost(Lost::Io(kind)),
         };
         if self.layers.is_empty() {
+            if last {
+                self.end = End::Reached { clean: true };
+            }
             sink(&scratch.input[..filled]);
             return Read::Some { plain: filled, wire: filled };
         }
@@ -224,6 +249,12 @@ impl Leg {
             plain += octets.len();
             sink(octets);
         });
+        // A socket that takes nothing any more shows it to the next write; what it has delivered
+        // before counts nevertheless.
+        let _ = self.send_output(&mut scratch.output);
+        if outcome.is_ok() && (last || self.peer_closed()) {
+            self.end = End::Reached { clean: self.peer_closed() };
+        }
         match outcome {
             // What was decrypted before the fault counts; the fault is told by the next read.
             Err(fault) if plain == 0 => Read::Lost(Lost::Tls(fault)),
@@ -258,6 +289,27 @@ impl Leg {
         self.unsent.append(bytes);
     }
 
+    /// Reads as `read` does, from a leg without TLS, and leaves the octets where they are: at the
+    /// front of the scratch's input, for `write_input`.
+    pub(crate) fn read_input(&mut self, scratch: &mut Scratch, limit: usize) -> Read {
+        debug_assert!(self.is_plain() && self.decrypted.is_empty());
+        self.read(scratch, limit, &mut |_| {})
+    }
+
+    /// Sends what `read_input` has left there.
+    pub(crate) fn write_input(&mut self, octets: usize, scratch: &mut Scratch) -> Result<(), Lost> {
+        // Lent out for the call, as sealing needs the rest of the scratch.
+        let input = mem::take(&mut scratch.input);
+        let written = self.write(&input[..octets], scratch);
+        scratch.input = input;
+        written
+    }
+
+    /// Our end of stream follows what is written next, within the same turn.
+    pub(crate) fn ends_soon(&mut self) {
+        self.follows = Follows::More;
+    }
+
     /// Octets that the socket has not taken yet, as they go over the wire.
     pub(crate) fn unsent_len(&self) -> usize {
         self.unsent.rest().len()
@@ -266,13 +318,17 @@ impl Leg {
     /// Sends what is unsent, as far as the socket takes it, and then our end of stream if one is
     /// due.
     pub(crate) fn flush(&mut self) -> Result<(), Lost> {
-        while !self.unsent.is_empty() && self.writable {
-            let taken = write_once(&mut self.socket, &mut self.writable, self.unsent.rest());
+        while !self.unsent.is_empty() && self.readiness.writable {
+            let rest = self.unsent.rest();
+            let taken = write_once(&self.socket, &mut self.readiness, rest, self.follows);
             self.unsent.advance(taken.map_err(Lost::Io)?);
         }
         if self.unsent.is_empty() && self.fin == Fin::AfterUnsent {
-            // A peer that has gone already needs no FIN.
-            let _ = self.socket.shutdown(Shutdown::Write);
+            // Where the peer has ended as well, this is the last there is, and the socket is
+            // dropped next, which says the same. A peer that has gone already needs no FIN.
+            if self.end == End::Open {
+                let _ = self.socket.shutdown(Shutdown::Write);
+            }
             self.fin = Fin::Sent;
         }
         Ok(())
@@ -284,6 +340,7 @@ impl Leg {
         if self.fin != Fin::NotAsked {
             return self.flush();
         }
+        self.follows = Follows::More;
         for top in (0..self.layers.len()).rev() {
             let (below, rest) = self.layers.split_at_mut(top);
             let said = if below.is_empty() {
@@ -310,15 +367,15 @@ impl Leg {
     /// a reset may destroy what the peer has not read yet, our goodbye.
     pub(crate) fn discard(&mut self, scratch: &mut Scratch) -> Discard {
         self.decrypted = Vec::new();
-        if self.discarded >= DISCARD_MAX {
+        if self.discarded >= DISCARD_MAX || self.end != End::Open {
             return Discard::Done;
         }
-        if !self.readable {
+        if !self.readiness.readable {
             return Discard::WouldBlock;
         }
-        match read_once(&mut self.socket, &mut self.readable, &mut scratch.input) {
-            Ok(0) => Discard::Done,
-            Ok(octets) => {
+        match read_once(&mut self.socket, &mut self.readiness, &mut scratch.input) {
+            Ok(Fill { octets: 0, .. } | Fill { last: true, .. }) => Discard::Done,
+            Ok(Fill { octets, .. }) => {
                 self.discarded += octets;
                 Discard::Again
             }
@@ -335,7 +392,8 @@ impl Leg {
         leftover: Vec<u8>,
     ) -> Result<(), TlsFault> {
         let input = self.input_of_new_layer(leftover);
-        self.layers.push(TlsLayer::server(config, input)?);
+        let layer = TlsLayer::server(config, input)?;
+        self.put_on_top(layer);
         Ok(())
     }
 
@@ -347,11 +405,13 @@ impl Leg {
         leftover: Vec<u8>,
     ) -> Result<(), TlsFault> {
         let input = self.input_of_new_layer(leftover);
-        self.layers.push(TlsLayer::client(config, name, input)?);
+        let layer = TlsLayer::client(config, name, input)?;
+        self.put_on_top(layer);
         Ok(())
     }
 
-    /// Drives the topmost handshake: right after it was started, and at each readable event.
+    /// Drives the topmost handshake: right after it was started, and at each readable event. What
+    /// ends it on our side waits for the next write or `flush`.
     pub(crate) fn handshake(&mut self, scratch: &mut Scratch) -> Handshake {
         debug_assert!(!self.layers.is_empty(), "a handshake was started");
         let mut decrypted = mem::take(&mut self.decrypted);
@@ -360,49 +420,6 @@ impl Leg {
         });
         self.decrypted = decrypted;
         outcome
-    }
-
-    /// Moves octets from this leg's socket into `pipe`, which must be empty: only then does a
-    /// refusal mean that the socket has nothing.
-    pub(crate) fn splice_in(&mut self, pipe: &mut Pipe, limit: usize) -> Splice {
-        debug_assert!(self.is_plain() && pipe.is_empty());
-        if self.ended.is_some() {
-            return Splice::Eof;
-        }
-        if !self.readable {
-            return Splice::WouldBlock;
-        }
-        match pipe.fill_from(&self.socket, limit.min(self.read_cap.unwrap_or(limit))) {
-            Ok(0) => {
-                self.ended = Some(true);
-                Splice::Eof
-            }
-            Ok(octets) => Splice::Moved(octets),
-            Err(ErrorKind::WouldBlock) => {
-                self.readable = false;
-                Splice::WouldBlock
-            }
-            Err(kind) => Splice::Lost(kind),
-        }
-    }
-
-    /// Moves octets from `pipe`, which holds some, to this leg's socket, behind all that is unsent.
-    pub(crate) fn splice_out(&mut self, pipe: &mut Pipe) -> Splice {
-        debug_assert!(self.is_plain() && !pipe.is_empty() && self.fin == Fin::NotAsked);
-        if let Err(Lost::Io(kind)) = self.flush() {
-            return Splice::Lost(kind);
-        }
-        if !self.writable || !self.unsent.is_empty() {
-            return Splice::WouldBlock;
-        }
-        match pipe.drain_to(&self.socket) {
-            Ok(octets) => Splice::Moved(octets),
-            Err(ErrorKind::WouldBlock) => {
-                self.writable = false;
-                Splice::WouldBlock
-            }
-            Err(kind) => Splice::Lost(kind),
-        }
     }
 
     /// Octets of buffers that this leg owns: none while nothing is in flight.
@@ -426,32 +443,31 @@ impl Leg {
         self.layers.last().is_some_and(TlsLayer::peer_closed)
     }
 
-    fn end(&mut self) -> Read {
-        let clean = self.layers.is_empty() || self.peer_closed();
-        self.ended = Some(clean);
+    fn tell_end(&mut self, clean: bool) -> Read {
+        self.end = End::Told { clean };
         Read::Eof { clean }
     }
 
-    /// Reads once from the kernel, behind what the lowest layer holds. Says how many octets came.
-    fn fill(&mut self, scratch: &mut Scratch, limit: usize) -> Result<usize, ErrorKind> {
-        if !self.readable {
+    /// Reads once from the kernel, behind what the lowest layer holds.
+    fn fill(&mut self, scratch: &mut Scratch, limit: usize) -> Result<Fill, ErrorKind> {
+        if !self.readiness.readable {
             return Err(ErrorKind::WouldBlock);
         }
         let (held, most) = match self.layers.first() {
             None => (0, limit),
-            // The record at the end of the limit may be read whole.
-            Some(bottom) => (
-                bottom.held.len(),
-                limit.saturating_add(RECORD_WIRE_MAX).saturating_sub(bottom.held.len()).max(1),
-            ),
+            // A record can be read whole, however small the limit.
+            Some(bottom) => {
+                let held = bottom.held.len();
+                (held, limit.max(RECORD_WIRE_MAX).saturating_sub(held).max(1))
+            }
         };
         let room = &mut scratch.input[held..];
         let most = most.min(room.len()).min(self.read_cap.unwrap_or(usize::MAX));
-        read_once(&mut self.socket, &mut self.readable, &mut room[..most])
+        read_once(&mut self.socket, &mut self.readiness, &mut room[..most])
     }
 
-    /// Takes what the lowest layer held and `fresh` octets behind it through all layers, and sends
-    /// what they answer.
+    /// Takes what the lowest layer held and `fresh` octets behind it through all layers; what they
+    /// answer is left in the scratch's output.
     fn digest(
         &mut self,
         scratch: &mut Scratch,
@@ -480,9 +496,6 @@ impl Leg {
                 break;
             }
         }
-        // A socket that takes nothing any more shows it to the next write; what it has delivered
-        // before counts nevertheless.
-        let _ = self.send_output(output);
         outcome
     }
 
@@ -490,23 +503,37 @@ impl Leg {
         // First what is here already: a leftover, or nothing, which makes a client speak first.
         let mut fresh = 0;
         loop {
-            if let Err(fault) = self.digest(scratch, fresh, sink) {
-                return Handshake::Failed(fault);
-            }
-            let top = self.layers.last();
-            if let Some(up) = top.and_then(TlsLayer::up) {
+            let outcome = self.digest(scratch, fresh, sink);
+            if outcome.is_ok()
+                && let Some(up) = self.layers.last().and_then(TlsLayer::up)
+            {
+                // A server's tickets wait for the next flush, which is in the same turn, and go out
+                // with the greeting where that is next.
+                self.unsent.append(scratch.output.filled());
+                scratch.output.clear();
                 return Handshake::Up(Box::new(up));
+            }
+            // A socket that takes nothing shows it to the next write.
+            let _ = self.send_output(&mut scratch.output);
+            if let Err(fault) = outcome {
+                return Handshake::Failed(fault);
             }
             if self.layers.iter().any(TlsLayer::peer_closed) {
                 return Handshake::Failed(TlsFault::PeerClosed);
             }
             fresh = match self.fill(scratch, RECORD_WIRE_MAX) {
-                Ok(0) => return Handshake::Failed(TlsFault::PeerClosed),
-                Ok(octets) => octets,
+                Ok(Fill { octets: 0, .. }) => return Handshake::Failed(TlsFault::PeerClosed),
+                Ok(Fill { octets, .. }) => octets,
                 Err(ErrorKind::WouldBlock) => return Handshake::InProgress,
                 Err(kind) => return Handshake::Failed(TlsFault::Io(kind)),
             };
         }
+    }
+
+    /// Layers are few, and room for more than there are would cost each session that is idle.
+    fn put_on_top(&mut self, layer: TlsLayer) {
+        self.layers.reserve_exact(1);
+        self.layers.push(layer);
     }
 
     fn input_of_new_layer(&mut self, leftover: Vec<u8>) -> Vec<u8> {
@@ -528,8 +555,8 @@ impl Leg {
             self.unsent.append(octets);
             return self.flush();
         }
-        while self.writable && !octets.is_empty() {
-            let taken = write_once(&mut self.socket, &mut self.writable, octets);
+        while self.readiness.writable && !octets.is_empty() {
+            let taken = write_once(&self.socket, &mut self.readiness, octets, self.follows);
             octets = &octets[taken.map_err(Lost::Io)?..];
         }
         self.unsent.append(octets);

@@ -62,7 +62,10 @@ impl End {
         loop {
             match self.leg.handshake(&mut self.scratch) {
                 Handshake::InProgress => self.wait(),
-                Handshake::Up(up) => return Ok(*up),
+                Handshake::Up(up) => {
+                    self.flush();
+                    return Ok(*up);
+                }
                 Handshake::Failed(fault) => {
                     self.flush();
                     return Err(fault);
@@ -304,6 +307,36 @@ fn plain_octets_pass_whatever_the_cut() {
         assert_eq!(end.read(1, 1), (Vec::new(), Some(Read::Eof { clean: true })));
         assert!(!end.leg.readable(), "an end that was told is nothing to read");
     }
+}
+
+#[test]
+fn an_end_behind_a_short_read_is_told_and_what_comes_later_is_heard() {
+    let (mut end, mut theirs) = pair();
+    let mut heard = Vec::new();
+    let mut read = |end: &mut End| {
+        end.leg.read(&mut end.scratch, 100, &mut |plain| heard.extend_from_slice(plain))
+    };
+    theirs.write_all(b"one").unwrap();
+    while !end.leg.readable() {
+        end.wait();
+    }
+    assert_eq!(read(&mut end), Read::Some { plain: 3, wire: 3 });
+    assert!(!end.leg.readable() && !end.leg.at_end(), "nothing is there until an event says so");
+    assert_eq!(read(&mut end), Read::WouldBlock);
+    theirs.write_all(b"two").unwrap();
+    drop(theirs);
+    // Until the end has come as well: one edge may tell of both. Sooner, two do.
+    thread::sleep(Duration::from_millis(50));
+    while !end.leg.readable() {
+        end.wait();
+    }
+    assert_eq!(read(&mut end), Read::Some { plain: 3, wire: 3 });
+    while !end.leg.readable() {
+        end.wait();
+    }
+    assert_eq!(read(&mut end), Read::Eof { clean: true });
+    assert!(end.leg.at_end() && !end.leg.readable());
+    assert_eq!(heard, b"onetwo");
 }
 
 #[test]
@@ -688,6 +721,30 @@ fn a_second_connection_resumes_in_both_roles() {
 }
 
 #[test]
+fn logins_side_by_side_all_resume() {
+    const SIDE_BY_SIDE: usize = 12;
+    let configs = tls_pair();
+    for expected in [false, true] {
+        // Every one has begun, with its ticket or without, before the first is over.
+        let mut pairs: Vec<(End, End)> = (0..SIDE_BY_SIDE).map(|_| two_ends()).collect();
+        for (ours, theirs) in &mut pairs {
+            ours.start_server(&configs.server);
+            theirs.start_client(&configs.client, NAME);
+        }
+        for (mut ours, mut theirs) in pairs {
+            let client = thread::spawn(move || {
+                let up = theirs.handshake().unwrap();
+                assert_eq!(theirs.read(1, 10).0, b"!");
+                up.resumed
+            });
+            let up = ours.handshake().unwrap();
+            ours.write(b"!");
+            assert_eq!((up.resumed, client.join().unwrap()), (expected, expected));
+        }
+    }
+}
+
+#[test]
 fn layers_stack() {
     let outer = tls_pair();
     let inner = tls_pair();
@@ -789,7 +846,7 @@ fn octets_spliced_between_plain_legs_arrive_behind_what_is_unsent() {
                     Splice::Lost(kind) => panic!("{kind}"),
                 }
             } else {
-                match to.leg.splice_out(&mut pipe) {
+                match to.leg.splice_out(&mut pipe, Follows::Nothing) {
                     Splice::Moved(_) => {}
                     Splice::WouldBlock => to.wait(),
                     Splice::Eof | Splice::Lost(_) => panic!("no way out"),

@@ -7,6 +7,11 @@
 //! Invariants: `process` takes input up to the last whole record, always. Hence what is held
 //! never yields a record, and may be (and, as rustls refers to its octets, must be) handed to
 //! rustls again whenever it is asked to encrypt. After a fault only its alert goes out.
+//!
+//! What an idle layer costs is 3.5 KiB of rustls 0.23 and AWS-LC, out of reach from here: two keys
+//! with their tables (1.2 KiB), the connection (0.9 to 1), a list of fragments that only handshakes
+//! fill (0.6), the state with its secrets (0.3), queues (0.2), and toward a backend its chain of
+//! certificates. Of ours are 100 octets.
 
 use std::mem;
 use std::sync::Arc;

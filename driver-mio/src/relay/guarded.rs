@@ -8,7 +8,7 @@
 use gatepost_core::guard::Passage;
 use gatepost_core::{Instant, Leg as Side, LegFault, Relay};
 
-use super::{Carried, Pump, copy, lost, splice};
+use super::{COPY_OCTETS, Carried, Pump, SPLICE_OCTETS, lost, splice, unguarded};
 use crate::leg::{Read, Scratch};
 use crate::worker::Resources;
 use crate::worker::connection::Wire;
@@ -51,24 +51,21 @@ pub(super) fn read(
     from: Side,
     (source, sink): (&mut Wire, &mut Wire),
     resources: &mut Resources,
-    (limit, budget): (usize, &mut usize),
+    budget: &mut usize,
 ) -> Carried {
     let is_plain = source.leg.is_plain() && sink.leg.is_plain();
     match pump.relay.passage(from) {
         Passage::Shut => Carried::Nothing,
-        Passage::Open(u64::MAX) if !is_plain => {
-            copy(pump, from, (source, sink), resources, (limit, budget))
-        }
+        Passage::Open(u64::MAX) => unguarded(pump, from, (source, sink), resources, budget),
         Passage::Open(octets) if is_plain && octets >= SPLICE_OCTETS_MIN => {
-            let limit = usize::try_from(octets).unwrap_or(limit).min(limit);
+            let most = SPLICE_OCTETS.min(*budget);
+            let limit = usize::try_from(octets).unwrap_or(most).min(most);
             match resources.pipes.take() {
                 Ok(pipe) => splice(pump, from, pipe, (source, sink), resources, (limit, budget)),
-                Err(_) => look(pump, from, (source, sink), resources, (limit, budget)),
+                Err(_) => look(pump, from, (source, sink), resources, budget),
             }
         }
-        Passage::Open(_) | Passage::Screened => {
-            look(pump, from, (source, sink), resources, (limit, budget))
-        }
+        Passage::Open(_) | Passage::Screened => look(pump, from, (source, sink), resources, budget),
     }
 }
 
@@ -78,9 +75,10 @@ fn look(
     from: Side,
     (source, sink): (&mut Wire, &mut Wire),
     resources: &mut Resources,
-    (limit, budget): (usize, &mut usize),
+    budget: &mut usize,
 ) -> Carried {
     let Resources { gathered, scratch, now, .. } = resources;
+    let limit = COPY_OCTETS.min(*budget);
     gathered.clear();
     let read = source.leg.read(scratch, limit, &mut |bytes| gathered.extend_from_slice(bytes));
     match read {

@@ -12,6 +12,7 @@ mod https;
 #[cfg(test)]
 pub(crate) mod samples;
 mod server;
+mod sessions;
 
 use std::fmt;
 use std::path::Path;

@@ -20,6 +20,9 @@ use webpki::EndEntityCert;
 use super::choice::Choice;
 use super::{MinVersion, TlsConfigError, files, provider_without};
 
+/// Tickets that a client gets with TLS 1.3.
+const TICKETS: usize = 1;
+
 /// One certificate with its key, as the configuration names it.
 #[derive(Debug, Clone)]
 pub(crate) struct CertificateSource {
@@ -122,6 +125,10 @@ impl ServerTls {
         config.ticketer = Arc::clone(&self.ticketer);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
+        // One for each handshake is enough for a client with any number of connections: a resumed
+        // one gives back what it used, and each that found none adds one. Deriving and sealing a
+        // second costs every login.
+        config.send_tls13_tickets = TICKETS;
         Ok(Arc::new(config))
     }
 }

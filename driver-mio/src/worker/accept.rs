@@ -4,6 +4,8 @@
 //! Invariants: running out of descriptors pauses accepting for a while instead of spinning, is
 //! logged once in a while, and costs no established session. What waits meanwhile stays in the
 //! kernel's queue.
+//! A connection costs one call here where it can: options are inherited from the listening socket,
+//! and one that is bound to an address of its own need not be asked which its clients reached.
 //! Read next: `../listen.rs` for how errors are judged, `dialogue` for what comes after.
 
 use std::io;
@@ -13,10 +15,9 @@ use std::time::Duration;
 use gatepost_core::{Instant, Leg as Side, Peer};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
 
 use crate::leg::Leg;
-use crate::listen::{AcceptFailure, accept_failure, tune};
+use crate::listen::{AcceptFailure, accept_failure};
 use crate::worker::connection::{Body, Connection, ConnectionId, Record, Wire, Wires};
 use crate::worker::{Resources, TimerKey, WAKE, dialogue};
 
@@ -38,6 +39,8 @@ pub(crate) struct Acceptor {
 
 struct Door {
     socket: TcpListener,
+    /// What clients connected to, unless it stands for every address there is.
+    address: Option<SocketAddr>,
     listener_index: usize,
     ready: bool,
 }
@@ -46,6 +49,7 @@ struct Door {
 pub(crate) struct Accepted {
     socket: TcpStream,
     client: SocketAddr,
+    local: Option<SocketAddr>,
     listener_index: usize,
 }
 
@@ -59,7 +63,8 @@ impl Acceptor {
         for (index, (listener_index, socket)) in sockets.into_iter().enumerate() {
             let mut socket = TcpListener::from_std(socket);
             registry.register(&mut socket, token(index), Interest::READABLE)?;
-            doors.push(Door { socket, listener_index, ready: false });
+            let address = Some(socket.local_addr()?).filter(|it| !it.ip().is_unspecified());
+            doors.push(Door { socket, address, listener_index, ready: false });
         }
         Ok(Self { doors, next: 0, paused: false, complained: None })
     }
@@ -111,8 +116,8 @@ impl Acceptor {
             };
             match accepted {
                 Ok((socket, client)) => {
-                    let listener_index = door.listener_index;
-                    return Some(Accepted { socket, client, listener_index });
+                    let (local, listener_index) = (door.address, door.listener_index);
+                    return Some(Accepted { socket, client, local, listener_index });
                 }
                 Err(error) => match accept_failure(&error) {
                     AcceptFailure::Empty => door.ready = false,
@@ -142,10 +147,9 @@ impl Accepted {
         slot: usize,
         resources: &mut Resources,
     ) -> Option<Connection> {
-        let Self { socket, client, listener_index } = self;
+        let Self { socket, client, local, listener_index } = self;
         let shared = resources.shared.clone();
-        tune(SockRef::from(&socket)).ok()?;
-        let local = socket.local_addr().ok()?;
+        let local = local.or_else(|| socket.local_addr().ok())?;
         let peer =
             shared.rig.peer.unwrap_or(Peer { client: canonical(client), local: canonical(local) });
         let id = ConnectionId { slot, serial: resources.next_serial() };

@@ -174,6 +174,19 @@ impl Wire {
         self.judge(written)
     }
 
+    /// Sends what was read into the scratch's input from a wire without TLS.
+    pub(crate) fn write_input(
+        &mut self,
+        octets: usize,
+        scratch: &mut Scratch,
+    ) -> Result<(), LegFault> {
+        if self.broken || octets == 0 {
+            return Ok(());
+        }
+        let written = self.leg.write_input(octets, scratch);
+        self.judge(written)
+    }
+
     /// Half-closes it, once.
     pub(crate) fn end(&mut self, scratch: &mut Scratch) -> Result<(), LegFault> {
         if self.broken || self.ending {

@@ -4,7 +4,9 @@
 //! long it may take, the session knows. In which order and how soon, `gatepost_core::race` says.
 //! Invariants: attempts that are under way are the wires in `Wires::racing`; the first that stands
 //! becomes the backend leg, and the others are dropped. A destination with source addresses is
-//! never left from another address, and none is reached that is a listener of ours.
+//! never left from another address, and none is reached that is a listener of ours. That a
+//! connection stands is told by its event, and by no call of ours; only a failure is asked for its
+//! reason.
 //! Read next: `dialogue`, which drives a dial.
 
 use std::io;
@@ -154,8 +156,8 @@ fn own_listener(listener: &str, body: &mut Body) -> ConnectFault {
 }
 
 pub(crate) fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     tune(SockRef::from(&socket))?;
     if let Some(source) = source {
         // The port is then chosen with the peer, so that ports run out by peer and not in all. A

@@ -1,10 +1,11 @@
 //! A worker: one thread that serves the connections it accepted, from accept to end.
 //!
 //! Not here: what a connection does in its turn; this file only hands out turns.
-//! Invariants: every wire is registered once, edge-triggered, and only "would block" spends an
-//! edge: a connection that stops for any other reason is queued, or is woken by the event that
-//! removes the reason. Each turn has a budget of octets. A panic while one connection has its turn
-//! ends that connection and no other; what the turn shared with others is made anew.
+//! Invariants: every wire is registered once, edge-triggered, and only proof that a socket has come
+//! to its limit spends an edge (see `../leg/wire.rs`): a connection that stops for any other reason
+//! is queued, or is woken by the event that removes the reason. Each turn has a budget of octets. A
+//! panic while one connection has its turn ends that connection and no other; what the turn shared
+//! with others is made anew.
 //! Read next: `dialogue` (before the hand-off), `../relay.rs` (after it), `close`.
 
 pub(crate) mod accept;
@@ -351,7 +352,13 @@ impl Connection {
                 Stage::Closing(closing) => close::turn(closing, body, resources),
             };
             match progress {
-                Progress::Became(stage) => self.stage = stage,
+                Progress::Became(stage) => {
+                    self.stage = stage;
+                    // The alarm of the old stage would ring in vain, once in each idle session.
+                    if let Some(alarm) = self.alarm.take() {
+                        resources.timers.cancel(alarm.timer);
+                    }
+                }
                 Progress::Idle | Progress::Again | Progress::Gone => return progress,
             }
         }

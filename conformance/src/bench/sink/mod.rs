@@ -25,7 +25,7 @@ use slab::Slab;
 
 use self::peer::Peer;
 pub(super) use self::remote::{Handshakes, Remote};
-use super::case::Protocol;
+use super::case::{Protocol, Suite};
 use super::stream::{ROOM, Stream};
 use super::tls;
 
@@ -81,8 +81,8 @@ struct Sink {
 }
 
 /// Serves, with the certificate in `folder`, until nobody holds the other end of stdin.
-pub(super) fn serve(folder: &Path) -> io::Result<()> {
-    let mut sink = Sink::bind(folder)?;
+pub(super) fn serve(folder: &Path, suite: Suite) -> io::Result<()> {
+    let mut sink = Sink::bind(folder, suite)?;
     let Ports { plain, tls, auth_http } = sink.ports;
     let ports: Vec<String> =
         plain.iter().chain(&tls).chain([&auth_http]).map(u16::to_string).collect();
@@ -108,7 +108,7 @@ fn tell(line: &str) -> io::Result<()> {
 }
 
 impl Sink {
-    fn bind(folder: &Path) -> io::Result<Self> {
+    fn bind(folder: &Path, suite: Suite) -> io::Result<Self> {
         let mut doors = Vec::new();
         let mut open = |service, tls| -> io::Result<u16> {
             let socket = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
@@ -126,7 +126,7 @@ impl Sink {
         for (index, door) in doors.iter_mut().enumerate() {
             poll.registry().register(&mut door.socket, Token(DOORS + index), Interest::READABLE)?;
         }
-        let config = tls::server(folder)?;
+        let config = tls::server(folder, suite)?;
         let room = vec![0; ROOM].into_boxed_slice();
         let tally = Arc::default();
         Ok(Self { poll, doors, ports, config, peers: Slab::new(), tally, room })

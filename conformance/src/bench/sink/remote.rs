@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use crate::bench::case::Suite;
 use crate::bench::process::Tree;
 use crate::bench::sink::Ports;
 
@@ -24,10 +25,11 @@ pub(in crate::bench) struct Remote {
 
 impl Remote {
     /// Starts this very program in the sink's role.
-    pub(in crate::bench) fn start(folder: &Path) -> io::Result<Self> {
+    pub(in crate::bench) fn start(folder: &Path, suite: Suite) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("sink")
             .arg(folder)
+            .arg(suite.name())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::case::{Column, Protocol, System};
+use super::case::{Column, Protocol, Suite, System};
 use super::process::Tree;
 use super::sink::Ports;
 use crate::rig::programs::find;
@@ -36,6 +36,8 @@ pub(super) struct Ground<'a> {
     pub(super) sink: Ports,
     /// The `gatepost` program.
     pub(super) gatepost: &'a Path,
+    /// What the tokio library is to speak; the others take what they are offered.
+    pub(super) suite: Suite,
 }
 
 /// The ports of one system.

@@ -15,22 +15,26 @@ use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::runtime;
 
-use crate::bench::case::Column;
+use crate::bench::case::{Column, Suite};
 use crate::bench::system::{Place, gatepost};
 use crate::bench::tls;
 
 pub(super) fn command(place: &Place<'_>) -> io::Result<Command> {
     let file = place.write("gatepost.toml", &gatepost::configuration(place, 1)?)?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("tokio").arg(file).arg(place.ground.folder);
+    command.arg("tokio").arg(file).arg(place.ground.folder).arg(place.ground.suite.name());
     Ok(command)
 }
 
 /// Serves a configuration, with certificate and authority from `folder`, until it is killed.
-pub(in crate::bench) fn serve(file: &Path, folder: &Path) -> Result<(), Box<dyn Error>> {
+pub(in crate::bench) fn serve(
+    file: &Path,
+    folder: &Path,
+    suite: Suite,
+) -> Result<(), Box<dyn Error>> {
     let text = fs::read_to_string(file)?;
     let (config, _) = config::parse(&text).map_err(|faults| format!("{faults:?}"))?;
-    let (server, client) = (tls::server(folder)?, tls::client(folder, true)?);
+    let (server, client) = (tls::server(folder, suite)?, tls::client(folder, suite, true)?);
     let home = |column| config.destination(gatepost::home(column)).cloned().ok_or("no home");
     let homes = [home(Column::Plain)?, home(Column::Both)?];
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
