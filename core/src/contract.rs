@@ -257,6 +257,8 @@ pub struct Query {
     pub client: SocketAddr,
     /// The address that it spoke to.
     pub local: SocketAddr,
+    /// The two ends as a balancer's PROXY header names them, where one did.
+    pub header: Option<Peer>,
     /// What TLS with the client agreed on; none: it speaks plaintext.
     pub tls: Option<TlsFacts>,
     /// The session that asks.

@@ -96,6 +96,7 @@ fn search(
         protocol: listener.protocol,
         client: SocketAddr::new(client, 0),
         local,
+        header: None,
         tls: None,
         session: Seed(0).into(),
         attempt: 1,

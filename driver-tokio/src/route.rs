@@ -300,6 +300,7 @@ mod tests {
                 protocol: listener.protocol,
                 client: address,
                 local: address,
+                header: None,
                 tls: None,
                 session: Seed(1).into(),
                 attempt: 1,

@@ -347,6 +347,7 @@ normalize = "lowercase"
             protocol: listener.protocol,
             client: address,
             local: address,
+            header: None,
             tls: None,
             session: SessionId(1),
             attempt: 1,

@@ -55,6 +55,7 @@ impl Session {
             protocol: self.listener.protocol,
             client: self.origin.client,
             local: self.origin.local,
+            header: self.origin.header,
             tls: self.client_tls.clone(),
             session: self.id,
             attempt: self.logins,

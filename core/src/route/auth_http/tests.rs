@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::config::{Encode, HttpServer, HttpStore, MappingSource, Protocol, parse};
-use crate::contract::{Query, SessionId, TlsFacts};
+use crate::contract::{Peer, Query, SessionId, TlsFacts};
 use crate::sasl::{Credential, Login, Mechanism, Proof};
 
 fn store(encode: Encode) -> HttpStore {
@@ -34,6 +34,7 @@ fn query(login: Login, protocol: Protocol) -> Query {
         protocol,
         client: "[::ffff:192.0.2.7]:50123".parse().expect("an address"),
         local: "198.51.100.1:143".parse().expect("an address"),
+        header: None,
         tls: None,
         session: SessionId(0xabcd),
         attempt: 2,
@@ -70,6 +71,23 @@ fn a_request_is_nginx_s_and_tells_more() {
         "",
     ];
     assert_eq!(asked, expected.join("\r\n"));
+}
+
+#[test]
+fn what_a_balancer_s_header_said_is_told_beside_who_the_client_is() {
+    let mut query = query(with_password(b"a", b"b"), Protocol::Submission);
+    query.client = "192.0.2.9:50999".parse().expect("an address");
+    query.header = Some(Peer {
+        client: "[2001:db8::7]:50123".parse().expect("an address"),
+        local: "[2001:db8::1]:587".parse().expect("an address"),
+    });
+    query.tls = Some(TlsFacts { version: "TLSv1.3", ..TlsFacts::default() });
+    let asked = asked(&query, Encode::Nginx);
+    let lines = "Client-IP: 192.0.2.9\r\nClient-Host: [UNAVAILABLE]\r\n\
+        Proxy-Protocol-Addr: 2001:db8::7\r\nProxy-Protocol-Port: 50123\r\n\
+        Proxy-Protocol-Server-Addr: 2001:db8::1\r\nProxy-Protocol-Server-Port: 587\r\n\
+        Auth-SSL: on\r\n";
+    assert!(asked.contains(lines), "{asked}");
 }
 
 #[test]

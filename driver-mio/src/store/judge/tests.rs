@@ -67,6 +67,7 @@ fn query(password: &[u8]) -> Query {
         protocol: Protocol::Imap,
         client: "192.0.2.7:50123".parse().unwrap(),
         local: "198.51.100.1:143".parse().unwrap(),
+        header: None,
         tls: None,
         session: Seed(7).into(),
         attempt: 1,
