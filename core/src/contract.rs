@@ -58,6 +58,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use crate::close::{AttemptFault, Close, ConnectFault, LegFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Protocol};
@@ -276,6 +277,11 @@ pub enum Routing {
     Referred(Referral),
     /// No: the login ends here.
     Refused(Denial),
+    /// It is not known yet, and is to be asked for again after so long, at least
+    /// [`DEFERRAL_MIN`](crate::verdict::DEFERRAL_MIN). The account is temporarily unavailable
+    /// where that would be more than [`DEFERRALS_MAX`](crate::verdict::DEFERRALS_MAX) times, or
+    /// later than [`HOLD_MAX`](crate::verdict::HOLD_MAX) after the first answer of the kind.
+    Later(Duration),
     /// Nobody could be asked; this is not "not found".
     Unavailable,
 }

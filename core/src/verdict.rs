@@ -17,8 +17,14 @@ use crate::close::Refusal;
 /// Octets of a text that a client is told; what lies beyond is cut off.
 pub const TEXT_MAX: usize = 400;
 
-/// How long a client may be kept waiting for a denial.
+/// How long a client may be kept waiting for a denial, or for somebody who is to be asked again.
 pub const HOLD_MAX: Duration = Duration::from_secs(120);
+
+/// Times that one login may be put off ([`crate::Routing::Later`]).
+pub const DEFERRALS_MAX: u32 = 10;
+
+/// The least time until somebody is asked again about a login.
+pub const DEFERRAL_MIN: Duration = Duration::from_millis(100);
 
 /// Octets of a reply code with its enhanced code.
 const SMTP_CODE_MAX: usize = "550 5.999.999".len();

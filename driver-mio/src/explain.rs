@@ -180,6 +180,7 @@ fn tell_end(routing: &Routing, protocol: Protocol, lines: &mut Vec<String>) {
         Routing::Refused(Denial { text, .. }) => {
             lines.push(format!("refused: {}", quoted(text)));
         }
+        Routing::Later(span) => lines.push(format!("asked for again after {span:?}")),
         Routing::Unavailable => lines.push("unavailable".to_owned()),
     }
 }

@@ -225,7 +225,10 @@ impl Pending {
                 alert: route.alert.or(self.alert),
                 ..route
             }),
-            Routing::Referred(_) | Routing::Refused(_) | Routing::Unavailable => routing,
+            Routing::Referred(_)
+            | Routing::Refused(_)
+            | Routing::Later(_)
+            | Routing::Unavailable => routing,
         }
     }
 
@@ -489,7 +492,9 @@ normalize = "lowercase"
                 match plan.0.conclude(pending, finding, &mut |_| {}) {
                     Routing::Found(route) => Some(route.destination.name.clone()),
                     Routing::Unavailable => None,
-                    other @ (Routing::Referred(_) | Routing::Refused(_)) => panic!("{other:?}"),
+                    other @ (Routing::Referred(_) | Routing::Refused(_) | Routing::Later(_)) => {
+                        panic!("{other:?}")
+                    }
                 }
             };
             let new = Arc::clone(&plan.0.destinations[1]);

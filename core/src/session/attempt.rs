@@ -371,6 +371,7 @@ impl Session {
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Held(..)
+            | Phase::Deferred(_)
             | Phase::Over) => self.phase = phase,
         }
     }

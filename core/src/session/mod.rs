@@ -89,6 +89,8 @@ enum Phase {
     Lookup(Inquiry),
     /// The moment when the client may hear of its refusal.
     Held(Arc<Login>, Denial),
+    /// The moment when a route may be asked for again.
+    Deferred(Inquiry),
     /// A connection.
     Connect(Errand),
     /// Implicit TLS with the backend.
@@ -204,6 +206,7 @@ impl Session {
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Held(..)
+            | Phase::Deferred(_)
             | Phase::Connect(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)
@@ -234,7 +237,7 @@ impl Session {
             Phase::ClientTls(_) => State::ClientTls,
             Phase::Greeted | Phase::Dialogue => State::Preauth,
             Phase::Lookup(_) => State::Lookup,
-            Phase::Held(..) => State::Hold,
+            Phase::Held(..) | Phase::Deferred(_) => State::Hold,
             Phase::Connect(_) => State::Connect,
             Phase::BackendTls(_) => State::BackendTls,
             Phase::Backend(_, backend) | Phase::Challenged(_, backend) => backend.state(),
@@ -273,6 +276,7 @@ impl Session {
             | Phase::ClientTls(_)
             | Phase::Lookup(_)
             | Phase::Held(..)
+            | Phase::Deferred(_)
             | Phase::Connect(_)
             | Phase::BackendTls(_)
             | Phase::Over => {}
@@ -429,6 +433,7 @@ impl Session {
             }
             Phase::ClientTls(_)
             | Phase::Lookup(_)
+            | Phase::Deferred(_)
             | Phase::Connect(Errand::Login(_))
             | Phase::BackendTls(Errand::Login(_))
             | Phase::Backend(..)
@@ -456,6 +461,7 @@ impl Session {
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Held(..)
+            | Phase::Deferred(_)
             | Phase::Connect(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)

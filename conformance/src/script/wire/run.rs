@@ -181,6 +181,7 @@ impl Run {
             Reply::Found(_)
             | Reply::Referred(_)
             | Reply::Denied(_)
+            | Reply::Later(_)
             | Reply::Unavailable
             | Reply::ConnectFailed(_) => Ok(()),
         }
@@ -434,6 +435,7 @@ fn resolver(script: &Script, backends: SocketAddr) -> Resolve {
         | Reply::Found(_)
         | Reply::Referred(_)
         | Reply::Denied(_)
+        | Reply::Later(_)
         | Reply::Unavailable => None,
     });
     Arc::new(move |_, _| match next(&answers).unwrap_or(Ok(())) {
@@ -452,6 +454,7 @@ fn first_remembered(script: &Script) -> Option<Arc<[u8]>> {
         | Reply::Found(_)
         | Reply::Referred(_)
         | Reply::Denied(_)
+        | Reply::Later(_)
         | Reply::Unavailable
         | Reply::ConnectFailed(_) => None,
     });
