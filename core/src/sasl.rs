@@ -72,6 +72,14 @@ impl Mechanism {
         }
     }
 
+    /// Whether its first message is a token, and a challenge after that says why it is refused.
+    pub const fn bears_token(self) -> bool {
+        match self {
+            Self::OAuthBearer | Self::XOAuth2 => true,
+            Self::Plain | Self::Login | Self::ScramSha256 | Self::ScramSha1 => false,
+        }
+    }
+
     /// Whether whoever reads the exchange can log in with what it saw.
     pub const fn is_cleartext(self) -> bool {
         match self {

@@ -287,6 +287,15 @@ impl Session {
         }
     }
 
+    /// The client gave its exchange up. It leaves the backend, not the proxy.
+    pub(super) fn cancelled(&mut self, now: Instant, out: &mut Outbox) {
+        debug_assert!(matches!(self.phase, Phase::Challenged(..)), "there is no exchange");
+        self.hang_up(out);
+        self.clock.disarm(now);
+        self.phase = Phase::Dialogue;
+        self.end_if_draining(now, out);
+    }
+
     fn hand_off(
         &mut self,
         attempt: &Attempt,
@@ -372,6 +381,7 @@ impl Session {
             | Phase::Lookup(_)
             | Phase::Held(..)
             | Phase::Deferred(_)
+            | Phase::Explained(_)
             | Phase::Over) => self.phase = phase,
         }
     }

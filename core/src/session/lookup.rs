@@ -107,7 +107,7 @@ impl Session {
                     self.clock.arm(Timer::Hold, now, span);
                     self.phase = Phase::Held(login, denial);
                 }
-                None => self.deny(&login, &denial, now, out),
+                None => self.deny(&login, denial, now, out),
             },
             Routing::Later(span) => self.defer(inquiry, span, now, out),
             Routing::Unavailable => self.refuse(&login, Refusal::Unavailable, None, now, out),
@@ -132,7 +132,7 @@ impl Session {
         let waits = matches!(self.phase, Phase::Held(..) | Phase::Deferred(_));
         debug_assert!(waits, "nothing is held back");
         match self.take_phase() {
-            Phase::Held(login, denial) => self.deny(&login, &denial, now, out),
+            Phase::Held(login, denial) => self.deny(&login, denial, now, out),
             Phase::Deferred(inquiry) => self.ask(inquiry, now, out),
             phase @ (Phase::ProxyTls
             | Phase::ProxyHeader
@@ -145,6 +145,7 @@ impl Session {
             | Phase::BackendTls(_)
             | Phase::Backend(..)
             | Phase::Challenged(..)
+            | Phase::Explained(_)
             | Phase::Over) => self.phase = phase,
         }
     }
@@ -164,8 +165,44 @@ impl Session {
         self.go_on_or_end(ending, now, out);
     }
 
-    fn deny(&mut self, login: &Login, denial: &Denial, now: Instant, out: &mut Outbox) {
+    /// The login is denied, whether or not the client lives to hear it.
+    fn deny(&mut self, login: &Login, denial: Denial, now: Instant, out: &mut Outbox) {
         self.login_failed(login, denial.refusal(), now, out);
+        let Some(frontend) = &mut self.frontend else {
+            debug_assert!(false, "only a dialogue leads to a login");
+            return;
+        };
+        if let Some(challenge) = denial.challenge_for(login.mechanism) {
+            frontend.challenge(challenge, &mut out.client);
+            self.phase = Phase::Explained(denial);
+        } else {
+            self.pronounce(&denial, now, out);
+        }
+    }
+
+    /// The client has read why; whatever its answer says, it changes nothing.
+    pub(super) fn acknowledged(&mut self, now: Instant, out: &mut Outbox) {
+        debug_assert!(matches!(self.phase, Phase::Explained(_)), "nothing was explained");
+        if let Phase::Explained(denial) = self.take_phase() {
+            self.phase = Phase::Dialogue;
+            self.pronounce(&denial, now, out);
+        }
+    }
+
+    /// The client does not want to hear more. The denial stands all the same.
+    pub(super) fn unacknowledged(&mut self, now: Instant, out: &mut Outbox) {
+        debug_assert!(matches!(self.phase, Phase::Explained(_)), "nothing was explained");
+        if let Phase::Explained(denial) = self.take_phase() {
+            self.phase = Phase::Dialogue;
+            if denial.last {
+                let refusal = Refusal::TooManyAttempts;
+                return self.send_away(refusal, By::Proxy, Reason::Denied, now, out);
+            }
+            self.end_if_draining(now, out);
+        }
+    }
+
+    fn pronounce(&mut self, denial: &Denial, now: Instant, out: &mut Outbox) {
         let frontend = self.frontend.as_mut();
         let ending = frontend.and_then(|it| it.deny(denial, &mut out.client));
         self.go_on_or_end(ending, now, out);

@@ -99,6 +99,8 @@ enum Phase {
     Backend(Attempt, Backend),
     /// The client's answer to a challenge of the backend.
     Challenged(Attempt, Backend),
+    /// The client's answer to the challenge that says why its token is refused.
+    Explained(Denial),
     /// Nothing any more.
     Over,
 }
@@ -210,7 +212,8 @@ impl Session {
             | Phase::Connect(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)
-            | Phase::Challenged(..) => self.clock.next(),
+            | Phase::Challenged(..)
+            | Phase::Explained(_) => self.clock.next(),
         }
     }
 
@@ -235,7 +238,7 @@ impl Session {
             Phase::ProxyHeader => State::ProxyHeader,
             Phase::Admit(_) => State::Admit,
             Phase::ClientTls(_) => State::ClientTls,
-            Phase::Greeted | Phase::Dialogue => State::Preauth,
+            Phase::Greeted | Phase::Dialogue | Phase::Explained(_) => State::Preauth,
             Phase::Lookup(_) => State::Lookup,
             Phase::Held(..) | Phase::Deferred(_) => State::Hold,
             Phase::Connect(_) => State::Connect,
@@ -267,7 +270,9 @@ impl Session {
             return;
         }
         match &self.phase {
-            Phase::Dialogue | Phase::Challenged(..) => self.feed_client(inbox, now, out),
+            Phase::Dialogue | Phase::Challenged(..) | Phase::Explained(_) => {
+                self.feed_client(inbox, now, out);
+            }
             Phase::Backend(..) => self.feed_backend(inbox, now, out),
             Phase::ProxyHeader => self.feed_header(inbox, now, out),
             Phase::Greeted => self.feed_greeted(inbox, now, out),
@@ -285,7 +290,7 @@ impl Session {
 
     fn feed_client(&mut self, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
         let mut eaten = 0;
-        while matches!(self.phase, Phase::Dialogue | Phase::Challenged(..))
+        while matches!(self.phase, Phase::Dialogue | Phase::Challenged(..) | Phase::Explained(_))
             && let Some(frontend) = &mut self.frontend
         {
             if out.client.len() >= OUTBOX_FULL {
@@ -308,13 +313,14 @@ impl Session {
                 }
                 FrontendAsk::Introduced(told) => self.introduce(told, out),
                 FrontendAsk::Login(login) => self.look_up(login, now, out),
-                FrontendAsk::Respond(response) => self.respond(&response, now, out),
-                FrontendAsk::Cancel => {
-                    self.hang_up(out);
-                    self.clock.disarm(now);
-                    self.phase = Phase::Dialogue;
-                    self.end_if_draining(now, out);
+                FrontendAsk::Respond(_) if matches!(self.phase, Phase::Explained(_)) => {
+                    self.acknowledged(now, out);
                 }
+                FrontendAsk::Respond(response) => self.respond(&response, now, out),
+                FrontendAsk::Cancel if matches!(self.phase, Phase::Explained(_)) => {
+                    self.unacknowledged(now, out);
+                }
+                FrontendAsk::Cancel => self.cancelled(now, out),
                 FrontendAsk::Close(by, reason) => self.end(by, reason, now, out),
             }
         }
@@ -438,6 +444,7 @@ impl Session {
             | Phase::BackendTls(Errand::Login(_))
             | Phase::Backend(..)
             | Phase::Challenged(..)
+            | Phase::Explained(_)
             | Phase::Over => {}
         }
     }
@@ -465,7 +472,8 @@ impl Session {
             | Phase::Connect(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)
-            | Phase::Challenged(..) => self.goodbye(refusal, out),
+            | Phase::Challenged(..)
+            | Phase::Explained(_) => self.goodbye(refusal, out),
         }
         self.end(by, reason, now, out);
     }

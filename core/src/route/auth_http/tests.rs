@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 use super::*;
 use crate::config::{Encode, HttpServer, HttpStore, MappingSource, Protocol, parse};
 use crate::contract::{Peer, Query, SessionId, TlsFacts};
-use crate::sasl::{Credential, Login, Mechanism, Proof};
+use crate::sasl::{Credential, Login, Mechanism, Proof, encode_base64};
+use crate::verdict::CHALLENGE_MAX;
 
 fn store(encode: Encode) -> HttpStore {
     let text = "[listener.a]\nprotocol = \"imap\"\nbind = [\"127.0.0.1:143\"]\ntls = \"plain\"\n\
@@ -270,6 +271,25 @@ fn a_refusal_is_whatever_is_not_exactly_ok_or_wait() {
         Ok(Verdict::Wait(Duration::from_secs(7)))
     );
     assert_eq!(answered(b"Auth-Status: WAIT\n"), Ok(Verdict::Wait(Duration::ZERO)));
+}
+
+#[test]
+fn a_refusal_may_say_why_in_base64() {
+    let told = |text: &str| {
+        denied(format!("Auth-Status: no\r\nAuth-Error-SASL: {text}\r\n").as_bytes()).challenge
+    };
+    assert_eq!(told("eyJzdGF0dXMiOiI0MDAifQ=="), Some(b"{\"status\":\"400\"}".to_vec()));
+    for none in ["", "{}", "eyJ9=", "e30=e30=", "e30 ="] {
+        assert_eq!(told(none), None, "{none:?}");
+    }
+    let encoded = |octets: usize| {
+        let mut text = Vec::new();
+        encode_base64(&vec![b'x'; octets], &mut text);
+        String::from_utf8(text).expect("base64 is ASCII")
+    };
+    assert_eq!(told(&encoded(CHALLENGE_MAX)).map(|it| it.len()), Some(CHALLENGE_MAX));
+    assert_eq!(told(&encoded(CHALLENGE_MAX + 1)), None);
+    assert_eq!(denied(b"Auth-Status: no\r\n").challenge, None);
 }
 
 #[test]
