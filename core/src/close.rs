@@ -134,7 +134,7 @@ pub enum State {
     Preauth,
     /// Waiting for a route.
     Lookup,
-    /// Waiting until the client may hear of its refusal.
+    /// Waiting until the client may hear of its refusal, or a route be asked for again.
     Hold,
     /// Connecting to the backend.
     Connect,

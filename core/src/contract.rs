@@ -61,6 +61,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use crate::close::{AttemptFault, Close, ConnectFault, LegFault, Refusal, State, TlsFault};
 use crate::config::{Destination, Host, Protocol};
@@ -263,6 +264,8 @@ pub struct Query {
     pub client: SocketAddr,
     /// The address that it spoke to.
     pub local: SocketAddr,
+    /// The two ends as a balancer's PROXY header names them, where one did.
+    pub header: Option<Peer>,
     /// What TLS with the client agreed on; none: it speaks plaintext.
     pub tls: Option<TlsFacts>,
     /// The session that asks.
@@ -280,6 +283,11 @@ pub enum Routing {
     Referred(Referral),
     /// No: the login ends here.
     Refused(Denial),
+    /// It is not known yet, and is to be asked for again after so long, at least
+    /// [`DEFERRAL_MIN`](crate::verdict::DEFERRAL_MIN). The account is temporarily unavailable
+    /// where that would be more than [`DEFERRALS_MAX`](crate::verdict::DEFERRALS_MAX) times, or
+    /// later than [`HOLD_MAX`](crate::verdict::HOLD_MAX) after the first answer of the kind.
+    Later(Duration),
     /// Nobody could be asked; this is not "not found".
     Unavailable,
 }

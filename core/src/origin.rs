@@ -24,6 +24,8 @@ pub struct Origin {
     pub client: SocketAddr,
     /// The address that the client connected to.
     pub local: SocketAddr,
+    /// The two ends as a balancer's PROXY header names them, where one did.
+    pub header: Option<Peer>,
     /// How many proxies a login may still pass through, where one in front of us said so.
     pub ttl: Option<u8>,
     /// The client's TLS, where it ended in front of us.
@@ -69,6 +71,7 @@ impl From<Peer> for Origin {
             peer,
             client,
             local,
+            header: None,
             ttl: None,
             tls: None,
             server_name: None,

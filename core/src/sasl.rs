@@ -72,6 +72,14 @@ impl Mechanism {
         }
     }
 
+    /// Whether its first message is a token, and a challenge after that says why it is refused.
+    pub const fn bears_token(self) -> bool {
+        match self {
+            Self::OAuthBearer | Self::XOAuth2 => true,
+            Self::Plain | Self::Login | Self::ScramSha256 | Self::ScramSha1 => false,
+        }
+    }
+
     /// Whether whoever reads the exchange can log in with what it saw.
     pub const fn is_cleartext(self) -> bool {
         match self {
@@ -290,6 +298,11 @@ fn gs2_user(message: &[u8]) -> Result<Option<Vec<u8>>, SaslFault> {
 }
 
 /// Splits a GS2 header off: the authzid part, and what follows the header.
+///
+/// "y" says that the client could bind itself to a channel and saw no mechanism for it. It passes:
+/// the proof covers the header (RFC 5802 §7, `c=`), so that nobody on the way can change it. A
+/// backend that offers such mechanisms takes "y" for an attack on its list and has to refuse it
+/// (RFC 5802 §6); that is its decision, and any other backend takes "y" as it takes "n".
 fn split_gs2(message: &[u8]) -> Result<(&[u8], &[u8]), SaslFault> {
     let flag_end = memchr(b',', message).ok_or(SaslFault::Message)?;
     match &message[..flag_end] {
@@ -305,11 +318,6 @@ fn split_gs2(message: &[u8]) -> Result<(&[u8], &[u8]), SaslFault> {
 /// RFC 5802 §5.1: `n=` of the first message, with `=2C` and `=3D` decoded.
 fn scram_user(message: &[u8]) -> Result<Vec<u8>, SaslFault> {
     let (_, bare) = split_gs2(message)?;
-    // "y" tells the backend that no mechanism with channel binding was on offer. None was here, but
-    // one may be there, and then the backend has to take it for an attack.
-    if message.starts_with(b"y") {
-        return Err(SaslFault::Message);
-    }
     let end = memchr(b',', bare).ok_or(SaslFault::Message)?;
     bare[..end].strip_prefix(b"n=").ok_or(SaslFault::Message).and_then(decode_saslname)
 }
@@ -440,6 +448,10 @@ mod tests {
         assert_eq!(
             user_of(Mechanism::ScramSha256, b"n,,n=al=2Cice,r=nonce"),
             Ok(Some(b"al,ice".to_vec()))
+        );
+        assert_eq!(
+            user_of(Mechanism::ScramSha256, b"y,a=bob,n=alice,r=nonce"),
+            Ok(Some(b"alice".to_vec()))
         );
         assert_eq!(
             user_of(Mechanism::ScramSha256, b"p=tls-unique,,n=alice,r=nonce"),

@@ -73,7 +73,7 @@ pub enum Expiry {
     Goodbye(Option<Refusal>),
     /// The login is refused with this; the client may try again.
     Refuse(Refusal),
-    /// What was held back is said.
+    /// What was held back is said, or asked for again.
     Release,
     /// The attempt counts as failed and may be repeated.
     FailAttempt,

@@ -13,12 +13,22 @@ use core::fmt::{self, Write as _};
 use core::time::Duration;
 
 use crate::close::Refusal;
+use crate::sasl::Mechanism;
 
 /// Octets of a text that a client is told; what lies beyond is cut off.
 pub const TEXT_MAX: usize = 400;
 
-/// How long a client may be kept waiting for a denial.
+/// Octets of a challenge that goes before a denial; a longer one is left out.
+pub const CHALLENGE_MAX: usize = 4096;
+
+/// How long a client may be kept waiting for a denial, or for somebody who is to be asked again.
 pub const HOLD_MAX: Duration = Duration::from_secs(120);
+
+/// Times that one login may be put off ([`crate::Routing::Later`]).
+pub const DEFERRALS_MAX: u32 = 10;
+
+/// The least time until somebody is asked again about a login.
+pub const DEFERRAL_MIN: Duration = Duration::from_millis(100);
 
 /// Octets of a reply code with its enhanced code.
 const SMTP_CODE_MAX: usize = "550 5.999.999".len();
@@ -49,6 +59,10 @@ pub struct Denial {
     pub hold: Option<Duration>,
     /// The session ends with it.
     pub last: bool,
+    /// Why a token is refused, for the client's program (RFC 7628 §3.2.2 has JSON for that): a
+    /// challenge that it answers before it hears of the refusal. Left out where it is empty or
+    /// over [`CHALLENGE_MAX`], and for mechanisms that bear no token.
+    pub challenge: Option<Vec<u8>>,
 }
 
 /// What a client reads when it is referred.
@@ -95,12 +109,25 @@ impl Referral {
 impl Denial {
     /// A refusal that says nothing of the credentials.
     pub fn with_text(text: impl Into<Vec<u8>>) -> Self {
-        Self { text: text.into(), smtp_code: None, judged: false, hold: None, last: false }
+        Self {
+            text: text.into(),
+            smtp_code: None,
+            judged: false,
+            hold: None,
+            last: false,
+            challenge: None,
+        }
     }
 
     /// Its class.
     pub(crate) const fn refusal(&self) -> Refusal {
         if self.judged { Refusal::Credentials } else { Refusal::Denied }
+    }
+
+    /// The challenge that goes before it, for a client of this mechanism.
+    pub(crate) fn challenge_for(&self, mechanism: Mechanism) -> Option<&[u8]> {
+        let challenge = self.challenge.as_deref().filter(|_| mechanism.bears_token())?;
+        (1..=CHALLENGE_MAX).contains(&challenge.len()).then_some(challenge)
     }
 
     /// What the client reads, fit to stand in a line; nothing, if there is no text.

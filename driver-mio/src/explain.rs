@@ -97,6 +97,7 @@ fn search(
         protocol: listener.protocol,
         client: SocketAddr::new(client, 0),
         local,
+        header: None,
         tls: None,
         session: Seed(0).into(),
         attempt: 1,
@@ -183,6 +184,7 @@ fn tell_end(routing: &Routing, protocol: Protocol, account: &[u8], lines: &mut V
         Routing::Refused(Denial { text, .. }) => {
             lines.push(format!("refused: {}", quoted(text)));
         }
+        Routing::Later(span) => lines.push(format!("asked for again after {span:?}")),
         Routing::Unavailable => lines.push("unavailable".to_owned()),
     }
 }

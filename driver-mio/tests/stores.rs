@@ -309,6 +309,74 @@ fn a_judge_says_where_a_login_goes_and_as_whom() {
 }
 
 #[test]
+fn a_judge_hears_of_a_balancer_s_header() {
+    let listener = "proxy_protocol = \"required\"\nproxy_trusted = [\"127.0.0.1/32\"]";
+    let world = World::new(Kind { listener, ..Kind::default() });
+    let judge = http(|head| {
+        let told = "Client-IP: 192.0.2.7\r\nProxy-Protocol-Addr: 192.0.2.7\r\n\
+            Proxy-Protocol-Port: 50123\r\nProxy-Protocol-Server-Addr: 198.51.100.1\r\n\
+            Proxy-Protocol-Server-Port: 143\r\nClient-Port: 50123\r\n";
+        let text = if head.contains(told) { "heard" } else { "not heard" };
+        format!("HTTP/1.0 200 OK\r\nAuth-Status: {text}\r\n\r\n")
+    });
+    let mapping = format!(
+        "[mapping]\nsource = \"http\"\nhttp.urls = [\"http://{judge}/\"]\n\
+         http.destination = \"main\"\n"
+    );
+    let server = Server::start(site(&world, &mapping), Rig::default()).unwrap();
+    let mut client = world.connect_to(server.addresses("imap").next().unwrap());
+    client.say("PROXY TCP4 192.0.2.7 198.51.100.1 50123 143\r\n");
+    assert!(client.line().starts_with("* OK "));
+    client.say(LOGIN);
+    assert_eq!(client.line(), "a1 NO [AUTHENTICATIONFAILED] heard\r\n");
+}
+
+#[test]
+fn a_judge_that_puts_a_login_off_is_asked_again() {
+    let world = World::new(Kind::default());
+    let port = world.backend_port();
+    let asked = Mutex::new(0);
+    let judge = http(move |head| {
+        assert!(head.contains("Auth-Login-Attempt: 1\r\n"), "it is the same login: {head}");
+        *asked.lock().unwrap() += 1;
+        if *asked.lock().unwrap() < 3 {
+            return "HTTP/1.0 200 OK\r\nAuth-Status: WAIT\r\n\r\n".to_owned();
+        }
+        format!(
+            "HTTP/1.0 200 OK\r\nAuth-Status: OK\r\nAuth-Server: 127.0.0.1\r\n\
+             Auth-Port: {port}\r\n\r\n"
+        )
+    });
+    let mapping = format!(
+        "[mapping]\nsource = \"http\"\nhttp.urls = [\"http://{judge}/\"]\n\
+         http.destination = \"main\"\n"
+    );
+    let server = Server::start(site(&world, &mapping), Rig::default()).unwrap();
+    Stage { world, server }.serves();
+}
+
+#[test]
+fn a_judge_says_why_it_refuses_a_token() {
+    let world = World::new(Kind::default());
+    let judge = http(|head| {
+        assert!(head.contains("Auth-Method: xoauth2\r\n"), "{head}");
+        "HTTP/1.0 200 OK\r\nAuth-Status: Token expired\r\nAuth-Error-SASL: e30=\r\n\r\n".to_owned()
+    });
+    let mapping = format!(
+        "[mapping]\nsource = \"http\"\nhttp.urls = [\"http://{judge}/\"]\n\
+         http.destination = \"main\"\n"
+    );
+    let server = Server::start(site(&world, &mapping), Rig::default()).unwrap();
+    let stage = Stage { world, server };
+    let mut client = stage.client();
+    // user=alice, a token "t".
+    client.say("a1 AUTHENTICATE XOAUTH2 dXNlcj1hbGljZQFhdXRoPUJlYXJlciB0AQE=\r\n");
+    assert_eq!(client.line(), "+ e30=\r\n");
+    client.say("\r\n");
+    assert_eq!(client.line(), "a1 NO [AUTHENTICATIONFAILED] Token expired\r\n");
+}
+
+#[test]
 fn sqlite_is_read_and_written() {
     let world = World::new(Kind::default());
     let file = world.folder().join("routes.db");

@@ -54,6 +54,7 @@ use gatepost_core::{Peer, Query, Route, Routing, TlsFacts};
 /// awaits.
 pub trait Router: Send + Sync + 'static {
     /// Answers one query. [`Routing::Unavailable`] stands for an outage: nobody could be asked.
+    /// After [`Routing::Later`] the same query comes again.
     fn route(&self, request: Request) -> impl Future<Output = Routing> + Send;
 }
 
@@ -263,7 +264,10 @@ mod tests {
     fn name(routing: Routing) -> Option<String> {
         match routing {
             Routing::Found(route) => Some(route.destination.name.clone()),
-            Routing::Referred(_) | Routing::Refused(_) | Routing::Unavailable => None,
+            Routing::Referred(_)
+            | Routing::Refused(_)
+            | Routing::Later(_)
+            | Routing::Unavailable => None,
         }
     }
 
@@ -300,6 +304,7 @@ mod tests {
                 protocol: listener.protocol,
                 client: address,
                 local: address,
+                header: None,
                 tls: None,
                 session: Seed(1).into(),
                 attempt: 1,

@@ -42,7 +42,7 @@ pub(super) fn referral(words: &[String]) -> Result<Referral, String> {
     Ok(referral)
 }
 
-/// `text= code= judged= hold= last=`
+/// `text= code= judged= hold= last= challenge=`
 pub(super) fn denial(words: &[String]) -> Result<Denial, String> {
     let mut keys = Keys::read(words)?;
     let denial = Denial {
@@ -51,6 +51,7 @@ pub(super) fn denial(words: &[String]) -> Result<Denial, String> {
         judged: keys.take("judged", yes_or_no)?.unwrap_or(false),
         hold: keys.take("hold", span)?,
         last: keys.take("last", yes_or_no)?.unwrap_or(false),
+        challenge: keys.take("challenge", octets)?,
     };
     keys.finish()?;
     Ok(denial)

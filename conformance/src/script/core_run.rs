@@ -255,6 +255,7 @@ impl<'a> Run<'a> {
             | Reply::Found(_)
             | Reply::Referred(_)
             | Reply::Denied(_)
+            | Reply::Later(_)
             | Reply::Unavailable => {}
         }
         self.facts(Event::Answer(ticket, answer))

@@ -201,6 +201,7 @@ fn reply(text: &str) -> Result<Reply, String> {
         ["found", ..] => Reply::Found(answer::found(&words[1..])?),
         ["referred", ..] => Reply::Referred(answer::referral(&words[1..])?),
         ["denied", ..] => Reply::Denied(answer::denial(&words[1..])?),
+        ["later", time] => Reply::Later(span(time)?),
         ["lookup", "unavailable"] => Reply::Unavailable,
         ["connected", ..] => {
             let mut keys = Keys::read(&words[1..])?;

@@ -121,6 +121,7 @@ pub(super) enum Reply {
     Found(Found),
     Referred(Referral),
     Denied(Denial),
+    Later(Duration),
     Unavailable,
     Connected { remembered: Option<Vec<u8>> },
     ConnectFailed(ConnectFault),
@@ -178,6 +179,7 @@ impl Reply {
             }),
             Self::Referred(referral) => Routing::Referred(referral.clone()),
             Self::Denied(denial) => Routing::Refused(denial.clone()),
+            Self::Later(span) => Routing::Later(*span),
             Self::Unavailable => Routing::Unavailable,
             Self::TlsUp(..)
             | Self::TlsFailed(..)

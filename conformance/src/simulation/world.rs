@@ -266,10 +266,16 @@ impl World {
                     let after = 1 + self.random.below(3000) as u64;
                     self.at(delay + after, Happening::Answer(ticket, wrong, None));
                 }
-                match chance(&mut self.random, 5) {
-                    true => (delay, Answer::Routed(Routing::Unavailable), None),
-                    false => (delay, self.route(account.site()), None),
-                }
+                let answer = match self.random.below(100) {
+                    0..5 => Answer::Routed(Routing::Unavailable),
+                    5..10 => {
+                        self.tally.count("logins put off");
+                        let seconds = self.random.below(60) as u64;
+                        Answer::Routed(Routing::Later(Duration::from_secs(seconds)))
+                    }
+                    _ => self.route(account.site()),
+                };
+                (delay, answer, None)
             }
             Asked::Nowhere => (quick, Answer::ConnectFailed(ConnectFault::Down), None),
             Asked::Connect(destination) => {

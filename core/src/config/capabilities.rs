@@ -152,7 +152,7 @@ fn mechanism(value: &Value<'_>) -> Option<Mechanism> {
     let text = value.text()?;
     let found = Mechanism::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(text));
     if found.is_none() {
-        value.not_a_choice(text, Mechanism::ALL.iter().map(|known| known.name()), &[]);
+        value.not_a_choice(text, Mechanism::ALL.iter().map(|known| known.name()));
     }
     found
 }

@@ -9,9 +9,6 @@ pub(super) trait Choice: Copy + PartialEq + 'static {
     /// Each name with its value; a value's first name is the one to print.
     const NAMES: &'static [(&'static str, Self)];
 
-    /// Names that are documented, and that no value stands for yet.
-    const NOT_BUILT: &'static [&'static str] = &[];
-
     /// The name to print.
     fn name_of(self) -> &'static str {
         Self::NAMES.iter().find(|(_, value)| *value == self).map_or("", |(name, _)| name)

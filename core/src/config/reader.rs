@@ -285,27 +285,24 @@ impl<'d> Value<'d> {
         let mut names = C::NAMES.iter();
         let found = names.find(|(name, _)| name.eq_ignore_ascii_case(text));
         if found.is_none() {
-            self.not_a_choice(text, C::NAMES.iter().map(|(name, _)| *name), C::NOT_BUILT);
+            self.not_a_choice(text, C::NAMES.iter().map(|(name, _)| *name));
         }
         found.map(|(_, value)| *value)
     }
 
-    /// Records that a name is not one of those there are, and whether that may change.
+    /// Records that a name is not one of those there are.
     pub(super) fn not_a_choice<'a>(
         &self,
         text: &str,
-        built: impl Iterator<Item = &'a str> + Clone,
-        not_built: &[&'a str],
+        names: impl Iterator<Item = &'a str> + Clone,
     ) {
-        let names: Vec<&str> = built.clone().collect();
-        let remedy = format!("it may be {}", names.join(", "));
-        if not_built.iter().any(|name| name.eq_ignore_ascii_case(text)) {
-            return self.fault(format!("\"{text}\" is documented but not built yet"), &remedy);
-        }
         let problem = format!("\"{}\" is not known here", text.escape_debug());
-        match nearest(text, built.chain(not_built.iter().copied())) {
+        match nearest(text, names.clone()) {
             Some(name) => self.fault(problem, &format!("did you mean \"{name}\"?")),
-            None => self.fault(problem, &remedy),
+            None => {
+                let names: Vec<&str> = names.collect();
+                self.fault(problem, &format!("it may be {}", names.join(", ")));
+            }
         }
     }
 

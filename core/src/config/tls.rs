@@ -103,7 +103,7 @@ pub(super) fn read_protocols(section: &Section<'_>) -> TlsProtocols {
 fn cipher_suite(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
     if !CIPHER_SUITES.contains(&text) {
-        value.not_a_choice(text, CIPHER_SUITES.into_iter(), &[]);
+        value.not_a_choice(text, CIPHER_SUITES.into_iter());
         return None;
     }
     Some(text.to_owned())

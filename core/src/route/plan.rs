@@ -225,7 +225,10 @@ impl Pending {
                 alert: route.alert.or(self.alert),
                 ..route
             }),
-            Routing::Referred(_) | Routing::Refused(_) | Routing::Unavailable => routing,
+            Routing::Referred(_)
+            | Routing::Refused(_)
+            | Routing::Later(_)
+            | Routing::Unavailable => routing,
         }
     }
 
@@ -347,6 +350,7 @@ normalize = "lowercase"
             protocol: listener.protocol,
             client: address,
             local: address,
+            header: None,
             tls: None,
             session: SessionId(1),
             attempt: 1,
@@ -488,7 +492,9 @@ normalize = "lowercase"
                 match plan.0.conclude(pending, finding, &mut |_| {}) {
                     Routing::Found(route) => Some(route.destination.name.clone()),
                     Routing::Unavailable => None,
-                    other @ (Routing::Referred(_) | Routing::Refused(_)) => panic!("{other:?}"),
+                    other @ (Routing::Referred(_) | Routing::Refused(_) | Routing::Later(_)) => {
+                        panic!("{other:?}")
+                    }
                 }
             };
             let new = Arc::clone(&plan.0.destinations[1]);

@@ -62,6 +62,8 @@ impl Session {
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Held(..)
+            | Phase::Deferred(_)
+            | Phase::Explained(_)
             | Phase::Over) => self.phase = phase,
         }
     }
@@ -192,6 +194,8 @@ impl Session {
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Held(..)
+            | Phase::Deferred(_)
+            | Phase::Explained(_)
             | Phase::Over => {}
         }
         self.phase = phase;

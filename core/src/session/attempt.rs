@@ -370,6 +370,16 @@ impl Session {
         }
     }
 
+    /// The client gave its exchange up. It leaves the backend, not the proxy.
+    pub(super) fn cancelled(&mut self, now: Instant, out: &mut Outbox) {
+        debug_assert!(matches!(self.phase, Phase::Challenged(..)), "there is no exchange");
+        self.forsake(out);
+        self.hang_up(out);
+        self.clock.disarm(now);
+        self.phase = Phase::Dialogue;
+        self.end_if_draining(now, out);
+    }
+
     fn hand_off(
         &mut self,
         attempt: &Attempt,

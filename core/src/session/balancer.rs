@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use super::{Phase, Prelude, Session, forget_front};
 use crate::close::{By, HeaderFault, Reason};
-use crate::contract::{Inbox, Leg, Outbox, Step, TlsRole};
+use crate::contract::{Inbox, Leg, Outbox, Peer, Step, TlsRole};
 use crate::origin::Origin;
 use crate::proxy_protocol::{Header, Look, look};
 use crate::time::{Instant, Timer};
@@ -80,11 +80,13 @@ impl Session {
 
     fn believe(&mut self, header: Header) {
         let peer = self.origin.peer;
-        let (client, local) = header.addresses.unwrap_or((peer.client, peer.local));
+        let named = header.addresses.map(|(client, local)| Peer { client, local });
+        let Peer { client, local } = named.unwrap_or(peer);
         self.origin = Origin {
             peer,
             client,
             local,
+            header: named,
             ttl: header.ttl,
             tls: header.tls,
             server_name: header.authority,

@@ -92,6 +92,8 @@ enum Phase {
     Lookup(Inquiry),
     /// The moment when the client may hear of its refusal.
     Held(Arc<Login>, Denial),
+    /// The moment when a route may be asked for again.
+    Deferred(Inquiry),
     /// A connection.
     Connect(Errand),
     /// The time for the next attempt.
@@ -102,6 +104,8 @@ enum Phase {
     Backend(Attempt, Backend),
     /// The client's answer to a challenge of the backend.
     Challenged(Attempt, Backend),
+    /// The client's answer to the challenge that says why its token is refused.
+    Explained(Denial),
     /// Nothing any more.
     Over,
 }
@@ -208,11 +212,13 @@ impl Session {
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Held(..)
+            | Phase::Deferred(_)
             | Phase::Connect(_)
             | Phase::Pause(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)
-            | Phase::Challenged(..) => self.clock.next(),
+            | Phase::Challenged(..)
+            | Phase::Explained(_) => self.clock.next(),
         }
     }
 
@@ -237,9 +243,9 @@ impl Session {
             Phase::ProxyHeader => State::ProxyHeader,
             Phase::Admit(_) => State::Admit,
             Phase::ClientTls(_) => State::ClientTls,
-            Phase::Greeted | Phase::Dialogue => State::Preauth,
+            Phase::Greeted | Phase::Dialogue | Phase::Explained(_) => State::Preauth,
             Phase::Lookup(_) => State::Lookup,
-            Phase::Held(..) => State::Hold,
+            Phase::Held(..) | Phase::Deferred(_) => State::Hold,
             Phase::Connect(_) | Phase::Pause(_) => State::Connect,
             Phase::BackendTls(_) => State::BackendTls,
             Phase::Backend(_, backend) | Phase::Challenged(_, backend) => backend.state(),
@@ -269,7 +275,9 @@ impl Session {
             return;
         }
         match &self.phase {
-            Phase::Dialogue | Phase::Challenged(..) => self.feed_client(inbox, now, out),
+            Phase::Dialogue | Phase::Challenged(..) | Phase::Explained(_) => {
+                self.feed_client(inbox, now, out);
+            }
             Phase::Backend(..) => self.feed_backend(inbox, now, out),
             Phase::ProxyHeader => self.feed_header(inbox, now, out),
             Phase::Greeted => self.feed_greeted(inbox, now, out),
@@ -278,6 +286,7 @@ impl Session {
             | Phase::ClientTls(_)
             | Phase::Lookup(_)
             | Phase::Held(..)
+            | Phase::Deferred(_)
             | Phase::Connect(_)
             | Phase::Pause(_)
             | Phase::BackendTls(_)
@@ -287,7 +296,7 @@ impl Session {
 
     fn feed_client(&mut self, inbox: &mut Inbox, now: Instant, out: &mut Outbox) {
         let mut eaten = 0;
-        while matches!(self.phase, Phase::Dialogue | Phase::Challenged(..))
+        while matches!(self.phase, Phase::Dialogue | Phase::Challenged(..) | Phase::Explained(_))
             && let Some(frontend) = &mut self.frontend
         {
             if out.client.len() >= OUTBOX_FULL {
@@ -310,14 +319,14 @@ impl Session {
                 }
                 FrontendAsk::Introduced(told) => self.introduce(told, out),
                 FrontendAsk::Login(login) => self.look_up(login, now, out),
-                FrontendAsk::Respond(response) => self.respond(&response, now, out),
-                FrontendAsk::Cancel => {
-                    self.forsake(out);
-                    self.hang_up(out);
-                    self.clock.disarm(now);
-                    self.phase = Phase::Dialogue;
-                    self.end_if_draining(now, out);
+                FrontendAsk::Respond(_) if matches!(self.phase, Phase::Explained(_)) => {
+                    self.acknowledged(now, out);
                 }
+                FrontendAsk::Respond(response) => self.respond(&response, now, out),
+                FrontendAsk::Cancel if matches!(self.phase, Phase::Explained(_)) => {
+                    self.unacknowledged(now, out);
+                }
+                FrontendAsk::Cancel => self.cancelled(now, out),
                 FrontendAsk::Close(by, reason) => self.end(by, reason, now, out),
             }
         }
@@ -448,11 +457,13 @@ impl Session {
             }
             Phase::ClientTls(_)
             | Phase::Lookup(_)
+            | Phase::Deferred(_)
             | Phase::Connect(Errand::Login(_))
             | Phase::Pause(Errand::Login(_))
             | Phase::BackendTls(Errand::Login(_))
             | Phase::Backend(..)
             | Phase::Challenged(..)
+            | Phase::Explained(_)
             | Phase::Over => {}
         }
     }
@@ -476,11 +487,13 @@ impl Session {
             | Phase::Dialogue
             | Phase::Lookup(_)
             | Phase::Held(..)
+            | Phase::Deferred(_)
             | Phase::Connect(_)
             | Phase::Pause(_)
             | Phase::BackendTls(_)
             | Phase::Backend(..)
-            | Phase::Challenged(..) => self.goodbye(refusal, out),
+            | Phase::Challenged(..)
+            | Phase::Explained(_) => self.goodbye(refusal, out),
         }
         self.end(by, reason, now, out);
     }

@@ -457,11 +457,13 @@ fn answer_to(kind: Kind, destination: &Arc<Destination>, failure: Option<u8>) ->
 fn other_than_a_route(way: usize) -> Routing {
     let user = b"some\r\nbody".to_vec();
     let denial = Denial::with_text("no\r\n");
-    match way % 5 {
+    match way % 7 {
         0 => Routing::Unavailable,
         1 => Routing::Referred(Referral { user, host: "two.test".into(), port: Some(143) }),
         2 => Routing::Refused(Denial { judged: true, ..denial }),
         3 => Routing::Refused(Denial { hold: Some(Duration::from_secs(7)), ..denial }),
+        4 => Routing::Later(Duration::from_secs(3)),
+        5 => Routing::Refused(Denial { challenge: Some(b"{\r\n}".to_vec()), ..denial }),
         _ => Routing::Refused(Denial { last: true, ..denial }),
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! One request, one connection, as servers in the field expect. The words are the core's
 //! (`gatepost_core::route::auth_http`). Where a server cannot be connected to, the next one is
-//! asked; once a request is out nobody else is, since the login may have been judged.
+//! asked; once a request is out nobody else is, since the login may have been judged. A server that
+//! wants to be asked again later is so by the session, see [`Routing::Later`].
 //!
 //! Invariants: nothing is kept, and nothing shared between logins; buffers that held a password are
-//! wiped; the whole, waiting for the server's `WAIT` included, takes `lookup_timeout` at most.
+//! wiped; the whole takes `lookup_timeout` at most.
 
 use std::fmt;
 use std::io;
@@ -20,7 +21,7 @@ use gatepost_core::{Denial, Query, Route, Routing};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::outage::{Outage, Rest};
@@ -29,10 +30,6 @@ use crate::tls::{self, ClientConfig, ServerName};
 
 /// Requests under way at a time; the others wait for their turn.
 const REQUESTS_MAX: usize = 256;
-/// Times that a server may ask to be asked again about one login.
-const WAITS_MAX: u32 = 16;
-/// The least pause before it is.
-const WAIT_MIN: Duration = Duration::from_millis(100);
 
 /// The servers of a configuration.
 pub(super) struct Judge {
@@ -69,24 +66,19 @@ impl Judge {
 
     /// What is to become of a login.
     pub(super) async fn ask(&self, query: &Query, resolver: &Resolver) -> Routing {
-        let asked = timeout(self.timeout, self.ask_until_judged(query, resolver)).await;
+        let asked = timeout(self.timeout, self.ask_in_turn(query, resolver)).await;
         asked.ok().flatten().unwrap_or(Routing::Unavailable)
     }
 
-    async fn ask_until_judged(&self, query: &Query, resolver: &Resolver) -> Option<Routing> {
+    async fn ask_in_turn(&self, query: &Query, resolver: &Resolver) -> Option<Routing> {
         // It is never closed.
         let _turn = self.requests.acquire().await.ok()?;
-        for _ in 0..WAITS_MAX {
-            let (server, verdict) = self.ask_one(query, resolver).await?;
-            match verdict {
-                Verdict::Accepted(acceptance) => {
-                    return self.route(query, acceptance, server, resolver).await;
-                }
-                Verdict::Denied(denial) => return Some(Routing::Refused(denial)),
-                Verdict::Wait(pause) => sleep(pause.max(WAIT_MIN)).await,
-            }
+        let (server, verdict) = self.ask_one(query, resolver).await?;
+        match verdict {
+            Verdict::Accepted(acceptance) => self.route(query, acceptance, server, resolver).await,
+            Verdict::Denied(denial) => Some(Routing::Refused(denial)),
+            Verdict::Wait(span) => Some(Routing::Later(span)),
         }
-        None
     }
 
     /// Asks the first server that can be connected to. Those that could not be a moment ago come

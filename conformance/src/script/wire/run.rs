@@ -188,6 +188,7 @@ impl Run {
             Reply::Found(_)
             | Reply::Referred(_)
             | Reply::Denied(_)
+            | Reply::Later(_)
             | Reply::Unavailable
             | Reply::ConnectFailed(_) => Ok(()),
         }
@@ -463,6 +464,7 @@ fn resolver(script: &Script, backends: SocketAddr, reached: Arc<Mutex<Vec<String
         | Reply::Found(_)
         | Reply::Referred(_)
         | Reply::Denied(_)
+        | Reply::Later(_)
         | Reply::Unavailable => None,
     });
     Arc::new(move |host, port| {
@@ -484,6 +486,7 @@ fn first_remembered(script: &Script) -> Option<Arc<[u8]>> {
         | Reply::Found(_)
         | Reply::Referred(_)
         | Reply::Denied(_)
+        | Reply::Later(_)
         | Reply::Unavailable
         | Reply::ConnectFailed(_) => None,
     });

@@ -62,7 +62,7 @@ fn unable_to_answer(reply: &Reply) -> Option<&'static str> {
         | Reply::Unavailable
         | Reply::Connected { .. }
         | Reply::ConnectFailed(_) => None,
-        Reply::Denied(_) => Some("time"),
+        Reply::Denied(_) | Reply::Later(_) => Some("time"),
         Reply::TlsFailed(_, TlsFault::Protocol | TlsFault::Alert | TlsFault::Closed)
         | Reply::TlsFailed(Party::Backend, TlsFault::Certificate) => None,
         Reply::TlsFailed(..) => Some("a handshake's failure that this side cannot cause"),

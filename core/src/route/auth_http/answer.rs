@@ -17,9 +17,9 @@ use memchr::memchr_iter;
 use super::{Acceptance, AnswerFault, Verdict};
 use crate::config::is_host_name;
 use crate::line::{PASSWORD_MAX, USER_MAX};
-use crate::sasl::{Credential, Login, Mechanism, Proof};
+use crate::sasl::{Credential, Login, Mechanism, Proof, decode_base64};
 use crate::secret::Secret;
-use crate::verdict::{Denial, SmtpCode};
+use crate::verdict::{CHALLENGE_MAX, Denial, SmtpCode};
 
 /// Octets of an answer's head. nginx takes 1024; a token as password for the backend needs more.
 pub const HEAD_MAX: usize = 16 * 1024;
@@ -52,6 +52,7 @@ pub fn verdict(head: &[u8], decode: bool) -> Result<Verdict, AnswerFault> {
                 hold,
                 // Without a time to wait, the server has had enough of this client.
                 last: hold.is_none(),
+                challenge: answer.error_sasl.and_then(challenge),
             }))
         }
     }
@@ -87,6 +88,7 @@ struct Answer<'a> {
     pass: Option<&'a [u8]>,
     wait: Option<&'a [u8]>,
     error_code: Option<&'a [u8]>,
+    error_sasl: Option<&'a [u8]>,
 }
 
 impl<'a> Answer<'a> {
@@ -107,6 +109,7 @@ impl<'a> Answer<'a> {
                 b"auth-pass" => &mut answer.pass,
                 b"auth-wait" => &mut answer.wait,
                 b"auth-error-code" => &mut answer.error_code,
+                b"auth-error-sasl" => &mut answer.error_sasl,
                 _ => continue,
             };
             *place = Some(value);
@@ -156,6 +159,12 @@ fn number(digits: &[u8]) -> Option<u64> {
 
 fn smtp_code(text: &[u8]) -> Option<SmtpCode> {
     SmtpCode::parse(str::from_utf8(text).ok()?)
+}
+
+/// What stands there in base64. What is none, empty or too long says nothing to a client.
+fn challenge(text: &[u8]) -> Option<Vec<u8>> {
+    let decoded = decode_base64(text).ok()?.expose().to_vec();
+    (1..=CHALLENGE_MAX).contains(&decoded.len()).then_some(decoded)
 }
 
 /// A name, or an address in brackets or without; an address without its zone.

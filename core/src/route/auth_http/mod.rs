@@ -6,7 +6,8 @@
 //! so nothing here goes through an HTTP library, which would refuse some of it (and keep copies of
 //! passwords in buffers of its own).
 //!
-//! Not here: connecting, TLS, time, and asking again after [`Verdict::Wait`]; those are a driver's.
+//! Not here: connecting, TLS and time, which are a driver's, and asking again after
+//! [`Verdict::Wait`], which is the session's ([`crate::Routing::Later`]).
 //! Invariants: nothing that a client gave leaves its header line; nothing that a server answered
 //! leaves its place in a backend's protocol; a judged login is never worth keeping.
 //! Read next: `request`, `answer`.

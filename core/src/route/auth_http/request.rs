@@ -60,6 +60,12 @@ pub fn request(query: &Query, store: &HttpStore, server: &HttpServer) -> Option<
         // nginx's word where it was given no name server: nobody looked the client's name up.
         lines.plain("Client-Host", "[UNAVAILABLE]");
     }
+    if let Some(header) = &query.header {
+        lines.plain("Proxy-Protocol-Addr", header.client.ip());
+        lines.plain("Proxy-Protocol-Port", header.client.port());
+        lines.plain("Proxy-Protocol-Server-Addr", header.local.ip());
+        lines.plain("Proxy-Protocol-Server-Port", header.local.port());
+    }
     if let Some(tls) = &query.tls {
         lines.tls(tls);
     }

@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::config::{Encode, HttpServer, HttpStore, MappingSource, Protocol, parse};
-use crate::contract::{Query, SessionId, TlsFacts};
-use crate::sasl::{Credential, Login, Mechanism, Proof};
+use crate::contract::{Peer, Query, SessionId, TlsFacts};
+use crate::sasl::{Credential, Login, Mechanism, Proof, encode_base64};
+use crate::verdict::CHALLENGE_MAX;
 
 fn store(encode: Encode) -> HttpStore {
     let text = "[listener.a]\nprotocol = \"imap\"\nbind = [\"127.0.0.1:143\"]\ntls = \"plain\"\n\
@@ -34,6 +35,7 @@ fn query(login: Login, protocol: Protocol) -> Query {
         protocol,
         client: "[::ffff:192.0.2.7]:50123".parse().expect("an address"),
         local: "198.51.100.1:143".parse().expect("an address"),
+        header: None,
         tls: None,
         session: SessionId(0xabcd),
         attempt: 2,
@@ -70,6 +72,23 @@ fn a_request_is_nginx_s_and_tells_more() {
         "",
     ];
     assert_eq!(asked, expected.join("\r\n"));
+}
+
+#[test]
+fn what_a_balancer_s_header_said_is_told_beside_who_the_client_is() {
+    let mut query = query(with_password(b"a", b"b"), Protocol::Submission);
+    query.client = "192.0.2.9:50999".parse().expect("an address");
+    query.header = Some(Peer {
+        client: "[2001:db8::7]:50123".parse().expect("an address"),
+        local: "[2001:db8::1]:587".parse().expect("an address"),
+    });
+    query.tls = Some(TlsFacts { version: "TLSv1.3", ..TlsFacts::default() });
+    let asked = asked(&query, Encode::Nginx);
+    let lines = "Client-IP: 192.0.2.9\r\nClient-Host: [UNAVAILABLE]\r\n\
+        Proxy-Protocol-Addr: 2001:db8::7\r\nProxy-Protocol-Port: 50123\r\n\
+        Proxy-Protocol-Server-Addr: 2001:db8::1\r\nProxy-Protocol-Server-Port: 587\r\n\
+        Auth-SSL: on\r\n";
+    assert!(asked.contains(lines), "{asked}");
 }
 
 #[test]
@@ -252,6 +271,25 @@ fn a_refusal_is_whatever_is_not_exactly_ok_or_wait() {
         Ok(Verdict::Wait(Duration::from_secs(7)))
     );
     assert_eq!(answered(b"Auth-Status: WAIT\n"), Ok(Verdict::Wait(Duration::ZERO)));
+}
+
+#[test]
+fn a_refusal_may_say_why_in_base64() {
+    let told = |text: &str| {
+        denied(format!("Auth-Status: no\r\nAuth-Error-SASL: {text}\r\n").as_bytes()).challenge
+    };
+    assert_eq!(told("eyJzdGF0dXMiOiI0MDAifQ=="), Some(b"{\"status\":\"400\"}".to_vec()));
+    for none in ["", "{}", "eyJ9=", "e30=e30=", "e30 ="] {
+        assert_eq!(told(none), None, "{none:?}");
+    }
+    let encoded = |octets: usize| {
+        let mut text = Vec::new();
+        encode_base64(&vec![b'x'; octets], &mut text);
+        String::from_utf8(text).expect("base64 is ASCII")
+    };
+    assert_eq!(told(&encoded(CHALLENGE_MAX)).map(|it| it.len()), Some(CHALLENGE_MAX));
+    assert_eq!(told(&encoded(CHALLENGE_MAX + 1)), None);
+    assert_eq!(denied(b"Auth-Status: no\r\n").challenge, None);
 }
 
 #[test]
