@@ -130,5 +130,13 @@ fn model(dice: &mut Dice, _: bool, habits: bool) -> Box<dyn Model> {
 #[test]
 fn no_backend_ever_runs_a_forbidden_verb_of_managesieve() {
     let forbidden = &["UNAUTHENTICATE", "STARTTLS"];
-    Trial { guard: |_| Guard::managesieve(), forbidden, hostile, clean, model }.run();
+    Trial {
+        guard: |_| Guard::managesieve(),
+        forbidden,
+        hostile,
+        clean,
+        model,
+        changes: super::none,
+    }
+    .run();
 }
