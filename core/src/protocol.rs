@@ -14,7 +14,7 @@ use crate::automaton::{Advance, BackendAsk, FrontendAsk};
 use crate::close::{AttemptFault, Reason, Refusal, State};
 use crate::config::{Listener, Protocol};
 use crate::dialogue::Terms;
-use crate::guard::{Guard, Literals};
+use crate::guard::Guard;
 use crate::handshake::Settings;
 use crate::sasl::Login;
 use crate::secret::Secret;
@@ -324,25 +324,14 @@ impl Backend {
 
     /// What guards the session after the hand-off. `asked_for`: by the destination, where the
     /// protocol leaves the choice.
-    pub(crate) fn guard(&self, welcome: &Welcome, asked_for: bool) -> Option<Guard> {
-        match (self, welcome) {
-            (Self::Submission(backend), _) => {
+    pub(crate) fn guard(&self, asked_for: bool) -> Option<Guard> {
+        match self {
+            Self::Submission(backend) => {
                 backend.introduced().then(|| Guard::submission(backend.offers_chunking()))
             }
-            (Self::Imap(_), Welcome::Imap(welcome)) => {
-                let list = welcome.capabilities.as_ref();
-                let has = |token: &str| list.is_some_and(|list| list.has(token));
-                let literals = if has("LITERAL+") {
-                    Literals::Plus
-                } else if has("LITERAL-") || has("IMAP4rev2") {
-                    Literals::Minus
-                } else {
-                    Literals::Synchronising
-                };
-                asked_for.then(|| Guard::imap(literals))
-            }
-            (Self::ManageSieve(_), _) => asked_for.then(Guard::managesieve),
-            (Self::Imap(_) | Self::Pop3(_), _) => None,
+            Self::Imap(_) => asked_for.then(Guard::imap),
+            Self::ManageSieve(_) => asked_for.then(Guard::managesieve),
+            Self::Pop3(_) => None,
         }
     }
 

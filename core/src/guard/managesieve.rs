@@ -4,23 +4,85 @@
 //! the backend says decides what the client's octets are, and it is not looked at. Behind a
 //! literal the line goes on; at the end of a line without one a command begins.
 //!
-//! Assumed is what RFC 5804 has of every server: that it reads the literal of a command it
-//! refuses. A line that servers may read differently makes the guard wary. Read next: `tail`.
+//! A server that does not know a command, or cannot read what stands behind it, may take the octets
+//! of its literal for commands. So a literal is believed only in a [`Call`] of those that carry
+//! scripts. Any other line with a literal makes the guard wary, and so does one that servers may
+//! read differently. That costs little: only scripts have lines at all. Read next: `tail`.
 
 use super::tail::{End, Tail};
 use super::watch::{Line, Seen, Watch};
 use super::{Fate, Passage, REFUSED, leap_over};
 use crate::contract::Leg;
 
-/// All of them are refused.
-const WORDS: &[&str] = &["UNAUTHENTICATE", "STARTTLS"];
+/// The words that matter; the first [`FORBIDDEN`] are refused, the others carry scripts.
+const WORDS: &[&str] = &["UNAUTHENTICATE", "STARTTLS", "PUTSCRIPT", "CHECKSCRIPT"];
+const FORBIDDEN: usize = 2;
+
+/// Octets of a command, literals left out, that every server takes.
+const CALL_MAX: usize = 512;
 
 /// The dialogue after the hand-off.
 #[derive(Debug)]
 pub(super) struct ManageSieve {
     pub(super) watch: Watch,
     tail: Tail,
+    call: Call,
     mode: Mode,
+}
+
+/// A command that every server reads, if it knows it: a name and strings, a space before each.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    name_octets: usize,
+    octets: usize,
+    place: Place,
+}
+
+/// Where in a call the next octet stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Name,
+    /// Behind a space.
+    Argument,
+    /// In a quoted string.
+    Quoted,
+    /// Behind a string.
+    Behind,
+    /// In what announces a literal, which is `tail`'s.
+    Literal,
+    /// Somewhere in what is none.
+    Lost,
+}
+
+impl Call {
+    const fn new() -> Self {
+        Self { name_octets: 0, octets: 0, place: Place::Name }
+    }
+
+    const fn take(&mut self, octet: u8) {
+        self.octets = self.octets.saturating_add(1);
+        self.place = match (self.place, octet) {
+            (Place::Name, b'a'..=b'z' | b'A'..=b'Z') => {
+                self.name_octets = self.octets;
+                Place::Name
+            }
+            (Place::Name | Place::Behind, b' ') => Place::Argument,
+            (Place::Argument, b'"') => Place::Quoted,
+            (Place::Argument, b'{') => Place::Literal,
+            (Place::Quoted, b'"') => Place::Behind,
+            // What is escaped or encoded may be so in a wrong way.
+            (Place::Quoted, b' '..=b'~') if octet != b'\\' => Place::Quoted,
+            (Place::Literal, _) => Place::Literal,
+            (_, _) => Place::Lost,
+        };
+    }
+
+    /// Whether it is one of those that carry scripts, and a literal of it is announced.
+    fn carries(&self, found: Option<usize>) -> bool {
+        let name = found.filter(|index| *index >= FORBIDDEN).and_then(|index| WORDS.get(index));
+        let is_known = name.is_some_and(|name| name.len() == self.name_octets);
+        is_known && self.place == Place::Literal && self.octets <= CALL_MAX
+    }
 }
 
 /// What the client's next octets are.
@@ -36,7 +98,7 @@ enum Mode {
 impl ManageSieve {
     pub(super) const fn new() -> Self {
         let watch = Watch::new(WORDS, 1, usize::MAX);
-        Self { watch, tail: Tail::new(), mode: Mode::Commands }
+        Self { watch, tail: Tail::new(), call: Call::new(), mode: Mode::Commands }
     }
 
     pub(super) const fn passage(&self, from: Leg) -> Passage {
@@ -69,12 +131,21 @@ impl ManageSieve {
             Seen::Plain => {
                 if octet != b'\r' {
                     self.tail.take(octet);
+                    self.call.take(octet);
                 }
                 Fate::Pass
             }
-            Seen::Begun => Fate::Hold,
+            Seen::Begun => {
+                self.tail.take(octet);
+                self.call.take(octet);
+                Fate::Hold
+            }
             Seen::Other => Fate::Release,
             Seen::Dropped => Fate::Drop,
+            Seen::Word { index, position } if index >= FORBIDDEN => {
+                self.watch.accept(index, position, true);
+                Fate::Release
+            }
             Seen::Word { .. } | Seen::Held => {
                 self.watch.refuse();
                 Fate::Refuse(REFUSED)
@@ -88,12 +159,15 @@ impl ManageSieve {
 
     fn end(&mut self, line: Line) {
         let end = core::mem::replace(&mut self.tail, Tail::new()).end();
+        let call = core::mem::replace(&mut self.call, Call::new());
         if self.mode == Mode::Wary {
             return;
         }
+        let carries = !line.odd && call.carries(line.found);
         match end {
             End::Plain if !line.odd => {}
-            End::Literal { size, synchronising: false } if !line.odd => {
+            End::Literal { size, synchronising: false } if carries => {
+                self.call = Call { place: Place::Behind, ..call };
                 self.mode = Mode::Literal(size);
                 self.watch.resume(line);
             }

@@ -3,7 +3,8 @@
 //! A [`Guard`] follows the dialogue after the hand-off in both directions, as far as it must to
 //! know which octets of the client are commands. A forbidden verb is replaced where it stands by
 //! one that every backend refuses, and its arguments are left out up to the line's end, so that
-//! the refusal is the backend's own and replies stay in order. All else passes unchanged.
+//! the refusal is the backend's own and replies stay in order. All else passes unchanged, but that
+//! on IMAP the backend is asked for leave for every literal.
 //!
 //! * Submission, where the client was introduced by XCLIENT: XCLIENT, XFORWARD and STARTTLS, since
 //!   the backend trusts our address (`submission`).
@@ -30,7 +31,6 @@ mod watch;
 mod tests;
 
 use self::imap::Imap;
-pub(crate) use self::imap::Literals;
 use self::managesieve::ManageSieve;
 use self::submission::Submission;
 use self::watch::Watch;
@@ -108,8 +108,8 @@ impl Guard {
     }
 
     /// For a session of IMAP.
-    pub(crate) const fn imap(literals: Literals) -> Self {
-        Self::new(Follow::Imap(Imap::new(literals)))
+    pub(crate) const fn imap() -> Self {
+        Self::new(Follow::Imap(Imap::new()))
     }
 
     /// For a session of ManageSieve.
@@ -167,12 +167,15 @@ impl Guard {
         match from {
             Leg::Client => self.screen_client(input),
             Leg::Backend => {
-                match &mut self.follow {
-                    Follow::Submission(follow) => follow.replies(input),
+                let (eaten, passes) = match &mut self.follow {
+                    Follow::Submission(follow) => {
+                        follow.replies(input);
+                        (input.len(), input.len())
+                    }
                     Follow::Imap(follow) => follow.responses(input),
-                    Follow::ManageSieve(_) => {}
-                }
-                Screened { eaten: input.len(), pass: input }
+                    Follow::ManageSieve(_) => (input.len(), input.len()),
+                };
+                Screened { eaten, pass: &input[..passes] }
             }
         }
     }

@@ -2,19 +2,23 @@
 //!
 //! What is followed, and why that is enough:
 //!
-//! * Each line has one reply, so that counting both tells which reply is DATA's. AUTH's dialogue
-//!   keeps the count: a 334 answers its line, and the line behind it has a reply of its own.
+//! * Each line has one reply, so that counting both tells which reply is DATA's.
 //! * Behind DATA the client waits until the reply is there: 354, and data follow; anything else,
 //!   and commands do. The count must agree, so that no other 354 is taken for this one. Behind
-//!   EHLO it waits as well. No client minds: both end a group of commands (RFC 2920 §3.1).
+//!   EHLO and AUTH it waits as well. No client minds: all of them end a group of commands
+//!   (RFC 2920 §3.1, RFC 4954 §4). An AUTH that is answered with 334 makes the guard wary: the
+//!   client's next line is no command, whatever it looks like.
 //! * Data end where `dots` says. Where servers may differ, the guard is wary from there on: for a
 //!   strict server the message goes on and arrives, for a lax one commands are looked at.
 //! * BDAT passes if the backend announced CHUNKING, in the last EHLO that it answered, and the
 //!   line is one that every server reads alike; then so many octets are data, refused or not
 //!   (RFC 3030 §2). Any other BDAT is refused here, and what follows it is commands for both.
+//! * Between the chunks of one message nothing may stand. If something does, servers differ in
+//!   whether they still read chunks, so BDAT is refused until a RSET has made it clear again.
 //! * A line that servers may read differently, a 421, and a reply without a command make it wary.
 //!
-//! Wary, BDAT is refused as well, so that commands begin at the starts of lines only.
+//! Wary, BDAT is refused as well, so that commands begin at the starts of lines only, or anywhere
+//! if a chunk was begun before.
 //! Read next: `watch`, `dots`, `reply`.
 
 use memchr::memchr;
@@ -32,13 +36,15 @@ const COMMAND_MAX: usize = 512 - "\r\n".len();
 /// Octets of a chunk that every server can count: 31 bits.
 const CHUNK_MAX: u64 = 0x7fff_ffff;
 
-/// The words that matter; the first [`FORBIDDEN`] are refused always.
-const WORDS: &[&str] = &["XCLIENT", "XFORWARD", "STARTTLS", "BDAT", "DATA", "EHLO", "HELO"];
+/// The words that matter; the first [`FORBIDDEN`] are refused always. None holds the first letter
+/// of one that is refused behind its own, so that none is overlooked where any octet may begin one.
+const WORDS: &[&str] = &["XCLIENT", "XFORWARD", "STARTTLS", "BDAT", "DATA", "EHLO", "HELO", "AUTH"];
 const FORBIDDEN: usize = 3;
 const BDAT: usize = 3;
 const DATA: usize = 4;
 const EHLO: usize = 5;
 const HELO: usize = 6;
+const AUTH: usize = 7;
 
 /// In place of a command of which a CR was held already.
 const REFUSED_CR: &[u8] = b"XREFUSED\r";
@@ -51,8 +57,8 @@ pub(super) struct Submission {
     replies: Replies,
     /// Commands without a reply.
     outstanding: u32,
-    /// BDAT may be used.
-    chunking: bool,
+    chunks: Chunks,
+    start: Start,
 }
 
 /// What the client's next octets are.
@@ -73,14 +79,56 @@ enum Mode {
 enum Asked {
     Data,
     Hello,
+    Exchange,
+}
+
+/// Whether BDAT may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chunks {
+    /// It was not announced.
+    Unknown,
+    /// It may begin a message.
+    Ready,
+    /// It may go on with one.
+    Begun,
+    /// Something else came in between.
+    Unsettled,
 }
 
 /// A line that begins with BDAT.
 #[derive(Debug, PartialEq, Eq)]
 enum Bdat {
     /// A chunk of so many octets follows.
-    Good(u64),
+    Good {
+        size: u64,
+        last: bool,
+    },
     Bad,
+}
+
+/// The start of a line, up to one octet more than the commands that it can tell.
+#[derive(Debug, Clone, Copy, Default)]
+struct Start {
+    octets: [u8; START_MAX],
+    length: usize,
+}
+
+/// Octets of `RSET`, a CR, and one more.
+const START_MAX: usize = 6;
+
+impl Start {
+    fn take(&mut self, octet: u8) {
+        if let Some(free) = self.octets.get_mut(self.length) {
+            *free = octet;
+            self.length += 1;
+        }
+    }
+
+    /// Whether the line, its LF left out, is this command and nothing else.
+    fn is(&self, command: &[u8]) -> bool {
+        let line = &self.octets[..self.length];
+        line.strip_suffix(b"\r").is_some_and(|line| line.eq_ignore_ascii_case(command))
+    }
 }
 
 impl Submission {
@@ -90,7 +138,8 @@ impl Submission {
             mode: Mode::Commands,
             replies: Replies::new(),
             outstanding: 0,
-            chunking,
+            chunks: Chunks::announced(chunking),
+            start: Start { octets: [0; START_MAX], length: 0 },
         }
     }
 
@@ -116,7 +165,12 @@ impl Submission {
     pub(super) fn be_wary(&mut self) {
         match self.mode {
             // A message may stand anywhere in a line, and a lax server at the start of one.
-            Mode::Data(_) | Mode::Chunk(_) => self.watch.restart(),
+            Mode::Data(_) => self.watch.restart(),
+            // Where the server still counts, a command begins behind the chunk, wherever that is.
+            Mode::Chunk(_) => {
+                self.watch.restart();
+                self.watch.doubt_all();
+            }
             Mode::Commands | Mode::Undecided(_) | Mode::Wary => {}
         }
         self.watch.doubt();
@@ -153,7 +207,13 @@ impl Submission {
         if let Mode::Undecided(_) = self.mode {
             return Fate::Wait;
         }
-        match self.watch.take(octet) {
+        let seen = self.watch.take(octet);
+        match seen {
+            Seen::Plain | Seen::Begun | Seen::Held | Seen::Dropped => self.start.take(octet),
+            // These are looked at again, or no part of a line.
+            Seen::Other | Seen::Word { .. } | Seen::End(_) => {}
+        }
+        match seen {
             Seen::Plain => Fate::Pass,
             Seen::Begun => Fate::Hold,
             Seen::Other => Fate::Release,
@@ -180,7 +240,11 @@ impl Submission {
 
     fn may_chunk(&self, position: u8) -> bool {
         let clean = !self.watch.line().odd && position != ANYWHERE;
-        self.chunking && clean && self.mode == Mode::Commands
+        let open = match self.chunks {
+            Chunks::Ready | Chunks::Begun => true,
+            Chunks::Unknown | Chunks::Unsettled => false,
+        };
+        open && clean && self.mode == Mode::Commands
     }
 
     /// An octet of a line that begins with BDAT.
@@ -189,10 +253,12 @@ impl Submission {
         let is_whole = held.ends_with(b"\r");
         let command = bdat(held.strip_suffix(b"\r").unwrap_or(held));
         match (octet, command) {
-            (b'\n', Bdat::Good(size)) if is_whole && self.may_chunk(0) => {
+            (b'\n', Bdat::Good { size, last }) if is_whole && self.may_chunk(0) => {
                 self.watch.hold(octet);
                 self.watch.restart();
+                self.start = Start::default();
                 self.outstanding += 1;
+                self.chunks = if last { Chunks::Ready } else { Chunks::Begun };
                 self.mode = if size == 0 { Mode::Commands } else { Mode::Chunk(size) };
                 Fate::Through
             }
@@ -200,7 +266,7 @@ impl Submission {
                 self.watch.refuse_with_cr();
                 Fate::Refuse(REFUSED_CR)
             }
-            (b'\r', Bdat::Good(_)) => self.hold_chunk(octet),
+            (b'\r', Bdat::Good { .. }) => self.hold_chunk(octet),
             (b'\r' | b'\n', _) => {
                 self.watch.refuse();
                 Fate::Refuse(REFUSED)
@@ -220,14 +286,17 @@ impl Submission {
 
     /// A command is whole.
     fn end(&mut self, line: Line) {
+        let start = core::mem::take(&mut self.start);
         if self.mode == Mode::Wary || line.odd || line.words == 0 {
             return self.be_wary();
         }
         self.outstanding += 1;
+        self.chunks = self.chunks.behind(&start);
         match line.found {
             Some(DATA) => self.mode = Mode::Undecided(Asked::Data),
             Some(EHLO) => self.mode = Mode::Undecided(Asked::Hello),
-            Some(HELO) => self.chunking = false,
+            Some(AUTH) => self.mode = Mode::Undecided(Asked::Exchange),
+            Some(HELO) => self.chunks = Chunks::Unknown,
             Some(_) | None => {}
         }
     }
@@ -250,14 +319,17 @@ impl Submission {
     fn take_reply(&mut self, reply: Reply) {
         let Some(left) = self.outstanding.checked_sub(1) else { return self.be_wary() };
         self.outstanding = left;
-        let go_ahead = reply.code == *b"354";
+        // Behind these the client's next octets are no command.
+        let go_ahead = matches!(&reply.code, b"354" | b"334");
         match self.mode {
-            Mode::Undecided(Asked::Data) if left == 0 && go_ahead => {
+            Mode::Undecided(Asked::Data) if left == 0 && reply.code == *b"354" => {
                 self.mode = Mode::Data(Dots::CrLf);
             }
-            Mode::Undecided(Asked::Data) if left == 0 => self.mode = Mode::Commands,
+            Mode::Undecided(Asked::Data | Asked::Exchange) if left == 0 && !go_ahead => {
+                self.mode = Mode::Commands;
+            }
             Mode::Undecided(Asked::Hello) if left == 0 && !go_ahead => {
-                self.chunking = reply.chunking && reply.code.starts_with(b"2");
+                self.chunks = Chunks::announced(reply.chunking && reply.code.starts_with(b"2"));
                 self.mode = Mode::Commands;
             }
             Mode::Commands | Mode::Undecided(_) | Mode::Data(_) | Mode::Chunk(_) | Mode::Wary => {
@@ -272,6 +344,23 @@ impl Submission {
     }
 }
 
+impl Chunks {
+    const fn announced(chunking: bool) -> Self {
+        if chunking { Self::Ready } else { Self::Unknown }
+    }
+
+    /// What becomes of it behind a line that is no chunk: RFC 3030 §2 calls the state of a server
+    /// indeterminate then, and RSET clears it.
+    fn behind(self, line: &Start) -> Self {
+        match self {
+            Self::Begun | Self::Unsettled if line.is(b"RSET") => Self::Ready,
+            Self::Begun if line.is(b"NOOP") => Self::Begun,
+            Self::Begun | Self::Unsettled => Self::Unsettled,
+            Self::Unknown | Self::Ready => self,
+        }
+    }
+}
+
 /// Reads `BDAT 86 LAST` without its line end (RFC 3030 §2), in the one form that no two servers
 /// read differently.
 fn bdat(line: &[u8]) -> Bdat {
@@ -280,11 +369,13 @@ fn bdat(line: &[u8]) -> Bdat {
         let digits = rest.iter().take_while(|octet| octet.is_ascii_digit()).count();
         let (digits, last) = rest.split_at(digits);
         let is_plain = matches!(digits, [b'0'] | [b'1'..=b'9', ..]);
-        let is_last = last.is_empty() || last.eq_ignore_ascii_case(b" LAST");
+        let is_last = last.eq_ignore_ascii_case(b" LAST");
         let size = core::str::from_utf8(digits).ok()?.parse().ok()?;
-        (is_plain && is_last && size <= CHUNK_MAX).then_some(size)
+        // An empty chunk that is not the last one is refused by some.
+        let is_right = is_last || (last.is_empty() && size > 0);
+        (is_plain && is_right && size <= CHUNK_MAX).then_some(Bdat::Good { size, last: is_last })
     };
-    read().map_or(Bdat::Bad, Bdat::Good)
+    read().unwrap_or(Bdat::Bad)
 }
 
 #[cfg(test)]
@@ -293,12 +384,13 @@ mod tests {
 
     #[test]
     fn a_chunk_is_announced_in_one_form_only() {
-        assert_eq!(bdat(b"BDAT 86"), Bdat::Good(86));
-        assert_eq!(bdat(b"bdat 0 last"), Bdat::Good(0));
-        assert_eq!(bdat(b"BDAT 2147483647 LAST"), Bdat::Good(CHUNK_MAX));
+        assert_eq!(bdat(b"BDAT 86"), Bdat::Good { size: 86, last: false });
+        assert_eq!(bdat(b"bdat 0 last"), Bdat::Good { size: 0, last: true });
+        assert_eq!(bdat(b"BDAT 2147483647 LAST"), Bdat::Good { size: CHUNK_MAX, last: true });
         let bad = [
             &b"BDAT"[..],
             b"BDAT ",
+            b"BDAT 0",
             b"BDAT  1",
             b"BDAT\t1",
             b"BDAT 01",
@@ -315,6 +407,18 @@ mod tests {
         ];
         for line in bad {
             assert_eq!(bdat(line), Bdat::Bad, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn no_word_hides_the_start_of_one_that_is_refused() {
+        for refused in &WORDS[..=BDAT] {
+            let first = &refused[..1];
+            for word in WORDS {
+                let inner = &word[1..];
+                // Its last letters would be the start of itself only.
+                assert!(!inner.contains(first) || word == refused, "{refused} within {word}");
+            }
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What a line ends with: a literal, or nothing of the kind.
 //!
 //! A [`Tail`] is told octet by octet what a line holds, so that a line of any length costs no
-//! memory. A literal stands behind a space, a parenthesis, the `~` of RFC 3516 or the line's start,
-//! and outside quoted strings. What looks like one and is not written so that every server reads
-//! it alike is [`End::Odd`]. RFC 9051 §4.3, RFC 7888, RFC 5804 §1.2.
+//! memory. A literal stands behind a space or a parenthesis, perhaps with the `~` of RFC 3516
+//! before it, and outside quoted strings. What looks like one and is not written so that every
+//! server reads it alike is [`End::Odd`]. RFC 9051 §4.3, RFC 7888, RFC 5804 §1.2.
 
 /// Octets of a literal that every server can count: 31 bits.
 const LITERAL_MAX: u64 = 0x7fff_ffff;
@@ -28,6 +28,8 @@ enum Quote {
 enum Brace {
     /// One may begin here.
     Ready,
+    /// Behind the `~` of one.
+    Binary,
     /// None can begin here.
     Unready,
     Open {
@@ -53,7 +55,7 @@ pub(super) enum End {
 
 impl Tail {
     pub(super) const fn new() -> Self {
-        Self { quote: Quote::Outside, brace: Brace::Ready }
+        Self { quote: Quote::Outside, brace: Brace::Unready }
     }
 
     /// Takes an octet of a line, its end left out.
@@ -68,7 +70,7 @@ impl Tail {
             return;
         }
         self.brace = match (self.brace, octet) {
-            (Brace::Ready, b'{') => Brace::Open { size: 0, digits: 0 },
+            (Brace::Ready | Brace::Binary, b'{') => Brace::Open { size: 0, digits: 0 },
             (Brace::Open { size, digits }, b'0'..=b'9') => {
                 let is_padded = digits > 0 && size == 0;
                 let size = size * 10 + u64::from(octet - b'0');
@@ -84,12 +86,18 @@ impl Tail {
             }
             (Brace::Plus(size), b'}') => Brace::Closed { size, synchronising: false },
             (_, b'}') => Brace::Stray,
-            (_, b' ' | b'(' | b'~') => Brace::Ready,
+            (Brace::Ready, b'~') => Brace::Binary,
+            (_, b' ' | b'(') => Brace::Ready,
             (_, _) => Brace::Unready,
         };
         if octet == b'"' {
             self.quote = Quote::Inside;
         }
+    }
+
+    /// The last octet was the plus sign of what may become a literal that does not wait.
+    pub(super) fn is_behind_plus(self) -> bool {
+        self.quote == Quote::Outside && matches!(self.brace, Brace::Plus(_))
     }
 
     /// How the line ends here.
@@ -101,7 +109,7 @@ impl Tail {
             }
             (
                 Quote::Outside,
-                Brace::Ready | Brace::Unready | Brace::Open { .. } | Brace::Plus(_),
+                Brace::Ready | Brace::Binary | Brace::Unready | Brace::Open { .. } | Brace::Plus(_),
             ) => End::Plain,
         }
     }
@@ -123,13 +131,15 @@ mod tests {
         assert_eq!(end("a LOGIN {8}"), literal(8, true));
         assert_eq!(end("a APPEND \"x\" (\\Seen) ~{0+}"), literal(0, false));
         assert_eq!(end("a B ({2147483647}"), literal(LITERAL_MAX, true));
-        assert_eq!(end("{3+}"), literal(3, false));
         assert_eq!(end(r#"a "\\" {1}"#), literal(1, true));
         for line in ["", "a", "a {5", "a {5} ", "a {5}x", "a \"{5}\"", "a {5+", r#"a "\"" b"#] {
             assert_eq!(end(line), End::Plain, "{line}");
         }
         for line in [
             "a x{5}",
+            "a x~{5}",
+            "a ~~{5}",
+            "{5}",
             "a {5-}",
             "a {}",
             "a {+}",

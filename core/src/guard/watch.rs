@@ -147,6 +147,11 @@ impl Watch {
         self.length = self.length.max(HELD_MAX);
     }
 
+    /// Some server may begin a line at any octet from here on.
+    pub(super) const fn doubt_all(&mut self) {
+        self.line_max = 0;
+    }
+
     /// No octet of a line has come yet.
     pub(super) const fn is_fresh(&self) -> bool {
         self.length == 0 && self.held_len == 0

@@ -396,7 +396,7 @@ impl Session {
             mechanism: attempt.login.mechanism,
             destination: Arc::clone(&attempt.dial.destination),
         });
-        let guard = backend.guard(welcome, attempt.dial.destination.guard);
+        let guard = backend.guard(attempt.dial.destination.guard);
         self.splice(guard, now, out);
     }
 

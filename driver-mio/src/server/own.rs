@@ -40,7 +40,9 @@ impl Own {
     /// The listener that takes connections to an address. `from`: what our side of such a
     /// connection is called, where there is one; that is the same address for this machine's own.
     pub(crate) fn listener_at(&self, address: SocketAddr, from: Option<IpAddr>) -> Option<&str> {
-        let is_ours = from == Some(address.ip()) || self.addresses.contains(&address.ip());
+        let reached = address.ip().to_canonical();
+        let from = from.map(|from| from.to_canonical());
+        let is_ours = from == Some(reached) || self.addresses.contains(&reached);
         let mut binds = self.binds.iter();
         binds.find(|(_, bind)| accepts(*bind, address, is_ours)).map(|(name, _)| name.as_str())
     }
@@ -191,6 +193,8 @@ mod tests {
         let found = faults(&host, "0.0.0.0:7143", 7143);
         assert!(found.len() == 1 && found[0].contains("own listener \"in\""), "{found:?}");
         assert!(faults(&host, "[::]:7143", 7143).is_empty());
+        let mapped = faults(&format!("::ffff:{host}"), "0.0.0.0:7143", 7143);
+        assert!(mapped.len() == 1 && mapped[0].contains("own listener \"in\""), "{mapped:?}");
     }
 
     #[test]
@@ -200,5 +204,9 @@ mod tests {
         assert_eq!(own.listener_at(address, Some([192, 0, 2, 1].into())), Some("in"));
         assert_eq!(own.listener_at(address, Some([192, 0, 2, 2].into())), None);
         assert_eq!(own.listener_at(address, None), None);
+        let mapped = "[::ffff:192.0.2.1]:143".parse().unwrap();
+        assert_eq!(own.listener_at(mapped, None), None);
+        let own = Own { addresses: vec![[192, 0, 2, 1].into()], ..own };
+        assert_eq!(own.listener_at(mapped, None), Some("in"));
     }
 }

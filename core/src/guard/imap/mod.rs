@@ -6,9 +6,10 @@
 //! * Octets of a literal are data once the backend has asked for them. To know what it answers,
 //!   the end of a line that calls for leave (`{n}`, IDLE) is not passed on before all earlier
 //!   commands are answered: then a `+` or a tagged reply can only mean this line.
-//! * Literals that do not wait (`{n+}`) are data at once where the backend announced LITERAL+, or
-//!   LITERAL- or IMAP4rev2 up to 4096 octets (RFC 7888 §5): such a server reads them even if it
-//!   refuses the command. Elsewhere they make the guard wary.
+//! * A literal that does not wait (`{n+}`) goes to the backend as one that does (`{n}`), and its
+//!   `+` does not go to the client. RFC 7888 §4 has a server read such a literal even if it refuses
+//!   the command, but servers take its octets for commands then. So refused, it goes nowhere, nor
+//!   does the rest of its command, for which the client has its reply.
 //! * Each command has one tagged reply, so that counting tells when all are answered; DONE has
 //!   none, and belongs to an IDLE that was answered with `+`.
 //! * A line that servers may read differently, a `+` or a tagged reply that nothing asked for, and
@@ -24,26 +25,12 @@ use super::watch::{Line, Seen, Watch};
 use super::{Fate, Passage, REFUSED, leap_over};
 use crate::contract::Leg;
 
-/// Octets of a literal that does not wait, where LITERAL- was announced (RFC 7888 §5).
-const LITERAL_MINUS_MAX: u64 = 4096;
-
 /// The words that matter; the first [`FORBIDDEN`] are refused.
 const WORDS: &[&str] = &["UNAUTHENTICATE", "COMPRESS", "STARTTLS", "IDLE", "AUTHENTICATE", "DONE"];
 const FORBIDDEN: usize = 3;
 const IDLE: usize = 3;
 const AUTHENTICATE: usize = 4;
 const DONE: usize = 5;
-
-/// Which literals may come without leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Literals {
-    /// All.
-    Plus,
-    /// Small ones.
-    Minus,
-    /// None.
-    Synchronising,
-}
 
 /// The dialogue after the hand-off.
 #[derive(Debug)]
@@ -52,7 +39,6 @@ pub(super) struct Imap {
     tail: Tail,
     mode: Mode,
     responses: Responses,
-    literals: Literals,
     /// Commands without a reply.
     outstanding: u32,
 }
@@ -73,6 +59,9 @@ enum Mode {
         left: u64,
         line: Line,
     },
+    /// What is left of a command that was refused before its client could know: so many octets of
+    /// a literal, and then its line.
+    Refused(u64),
     /// The line that ends an IDLE.
     Idle,
     /// Whatever the server takes them for.
@@ -82,19 +71,22 @@ enum Mode {
 /// What a client asks leave for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
-    Literal(u64),
+    /// `told`: the client waits for the answer.
+    Literal {
+        size: u64,
+        told: bool,
+    },
     Idle,
     Exchange,
 }
 
 impl Imap {
-    pub(super) const fn new(literals: Literals) -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             watch: Watch::new(WORDS, 2, usize::MAX),
             tail: Tail::new(),
             mode: Mode::Commands,
             responses: Responses::new(),
-            literals,
             outstanding: 0,
         }
     }
@@ -111,7 +103,12 @@ impl Imap {
             (Leg::Client, Mode::Literal { left, .. }) if left > 0 => Passage::Open(left),
             (
                 Leg::Client,
-                Mode::Commands | Mode::Withheld | Mode::Literal { .. } | Mode::Idle | Mode::Wary,
+                Mode::Commands
+                | Mode::Withheld
+                | Mode::Literal { .. }
+                | Mode::Refused(_)
+                | Mode::Idle
+                | Mode::Wary,
             ) => Passage::Screened,
         }
     }
@@ -130,7 +127,9 @@ impl Imap {
     pub(super) fn be_wary(&mut self) {
         match self.mode {
             // The client may stand within a line, and the server at the start of one.
-            Mode::Literal { .. } | Mode::Undecided { .. } => self.watch.restart(),
+            Mode::Literal { .. } | Mode::Undecided { .. } | Mode::Refused(_) => {
+                self.watch.restart();
+            }
             Mode::Commands | Mode::Withheld | Mode::Idle | Mode::Wary => {}
         }
         self.mode = Mode::Wary;
@@ -150,6 +149,7 @@ impl Imap {
     pub(super) fn take(&mut self, octet: u8) -> Fate {
         match self.mode {
             Mode::Undecided { .. } => return Fate::Wait,
+            Mode::Refused(left) => return self.leave_out(octet, left),
             Mode::Withheld if self.outstanding > 0 => return Fate::Wait,
             Mode::Commands if octet == b'\n' && self.calls_for_leave() && self.outstanding > 0 => {
                 self.mode = Mode::Withheld;
@@ -162,9 +162,13 @@ impl Imap {
                 if octet != b'\r' {
                     self.tail.take(octet);
                 }
-                Fate::Pass
+                let waits_not = self.mode == Mode::Commands && self.tail.is_behind_plus();
+                if waits_not { Fate::Drop } else { Fate::Pass }
             }
-            Seen::Begun => Fate::Hold,
+            Seen::Begun => {
+                self.tail.take(octet);
+                Fate::Hold
+            }
             Seen::Other => Fate::Release,
             Seen::Dropped => Fate::Drop,
             Seen::Word { index, .. } if index < FORBIDDEN => {
@@ -185,18 +189,36 @@ impl Imap {
         }
     }
 
+    /// An octet of a command that was refused does not pass.
+    fn leave_out(&mut self, octet: u8, left: u64) -> Fate {
+        if left > 0 {
+            self.mode = Mode::Refused(left - 1);
+        } else if octet == b'\n' {
+            let end = core::mem::replace(&mut self.tail, Tail::new()).end();
+            self.mode = match end {
+                End::Literal { size, synchronising: false } => Mode::Refused(size),
+                End::Literal { .. } | End::Plain | End::Odd => Mode::Commands,
+            };
+        } else if octet != b'\r' {
+            self.tail.take(octet);
+        }
+        Fate::Drop
+    }
+
     /// Whether the line that ends here is one that the backend answers before the client goes on.
     fn calls_for_leave(&self) -> bool {
         let line = self.watch.line();
-        !line.odd && self.watch.after_cr() && self.asked(line, self.tail.end()).is_some()
+        !line.odd && self.watch.after_cr() && Self::asked(line, self.tail.end()).is_some()
     }
 
-    fn asked(&self, line: Line, end: End) -> Option<Asked> {
+    const fn asked(line: Line, end: End) -> Option<Asked> {
         match (end, line.found) {
-            (End::Literal { size, synchronising: true }, _) => Some(Asked::Literal(size)),
+            (End::Literal { size, synchronising }, _) => {
+                Some(Asked::Literal { size, told: synchronising })
+            }
             (End::Plain, Some(IDLE)) => Some(Asked::Idle),
             (End::Plain, Some(AUTHENTICATE)) => Some(Asked::Exchange),
-            (End::Literal { .. } | End::Plain | End::Odd, _) => None,
+            (End::Plain | End::Odd, _) => None,
         }
     }
 
@@ -204,7 +226,7 @@ impl Imap {
     fn end(&mut self, line: Line) {
         let end = core::mem::replace(&mut self.tail, Tail::new()).end();
         let whole_command = !line.odd && line.words >= 2 && end != End::Odd;
-        let asked = self.asked(line, end);
+        let asked = Self::asked(line, end);
         self.mode = match (self.mode, end) {
             (Mode::Wary, _) => Mode::Wary,
             (Mode::Idle, End::Plain)
@@ -214,14 +236,7 @@ impl Imap {
             }
             (Mode::Idle, _) => Mode::Wary,
             (_, _) if !whole_command => Mode::Wary,
-            (_, End::Literal { size, synchronising: false }) => {
-                if self.takes_at_once(size) {
-                    Mode::Literal { left: size, line }
-                } else {
-                    Mode::Wary
-                }
-            }
-            (_, End::Literal { .. } | End::Plain | End::Odd) => match asked {
+            (_, _) => match asked {
                 Some(asked) => Mode::Undecided { asked, line },
                 None => {
                     self.outstanding += 1;
@@ -231,36 +246,49 @@ impl Imap {
         };
     }
 
-    const fn takes_at_once(&self, size: u64) -> bool {
-        match self.literals {
-            Literals::Plus => true,
-            Literals::Minus => size <= LITERAL_MINUS_MAX,
-            Literals::Synchronising => false,
-        }
-    }
-
-    /// Takes what the backend says.
-    pub(super) fn responses(&mut self, input: &[u8]) {
-        let mut rest = input;
-        while self.mode != Mode::Wary && !rest.is_empty() {
+    /// Takes what the backend says: so many octets are done with, of which so many pass, from the
+    /// front. An answer for which the client does not wait does not.
+    pub(super) fn responses(&mut self, input: &[u8]) -> (usize, usize) {
+        let mut at = 0;
+        while self.mode != Mode::Wary && at < input.len() {
+            let rest = &input[at..];
+            let is_ours = self.asks_by_itself() && self.responses.is_continuation(rest);
             let (eaten, response) = self.responses.take(rest);
-            rest = &rest[eaten..];
+            let end = at + eaten;
             match response {
                 None | Some(Response::Untagged) => {}
                 Some(Response::Tagged) => self.take_tagged(),
                 Some(Response::Continuation) => self.take_leave(),
                 Some(Response::Odd) => self.be_wary(),
             }
+            if is_ours {
+                return (end, at);
+            }
+            at = end;
         }
+        (input.len(), input.len())
+    }
+
+    /// Whether the backend was asked for leave, and the client does not know.
+    const fn asks_by_itself(&self) -> bool {
+        matches!(self.mode, Mode::Undecided { asked: Asked::Literal { told: false, .. }, .. })
     }
 
     fn take_tagged(&mut self) {
         match self.mode {
-            Mode::Undecided { .. } => {
+            Mode::Undecided { asked, .. } => {
                 self.watch.restart();
-                self.mode = Mode::Commands;
+                self.mode = match asked {
+                    Asked::Literal { size, told: false } => Mode::Refused(size),
+                    Asked::Literal { .. } | Asked::Idle | Asked::Exchange => Mode::Commands,
+                };
             }
-            Mode::Commands | Mode::Withheld | Mode::Literal { .. } | Mode::Idle | Mode::Wary => {
+            Mode::Commands
+            | Mode::Withheld
+            | Mode::Literal { .. }
+            | Mode::Refused(_)
+            | Mode::Idle
+            | Mode::Wary => {
                 match self.outstanding.checked_sub(1) {
                     Some(left) => self.outstanding = left,
                     None => return self.be_wary(),
@@ -273,6 +301,7 @@ impl Imap {
                     | Mode::Withheld
                     | Mode::Undecided { .. }
                     | Mode::Literal { .. }
+                    | Mode::Refused(_)
                     | Mode::Wary => {}
                 }
             }
@@ -281,8 +310,8 @@ impl Imap {
 
     fn take_leave(&mut self) {
         match self.mode {
-            Mode::Undecided { asked: Asked::Literal(left), line } => {
-                self.mode = Mode::Literal { left, line };
+            Mode::Undecided { asked: Asked::Literal { size, .. }, line } => {
+                self.mode = Mode::Literal { left: size, line };
             }
             Mode::Undecided { asked: Asked::Idle, .. } => {
                 self.outstanding += 1;
@@ -292,6 +321,7 @@ impl Imap {
             | Mode::Commands
             | Mode::Withheld
             | Mode::Literal { .. }
+            | Mode::Refused(_)
             | Mode::Idle
             | Mode::Wary => self.be_wary(),
         }

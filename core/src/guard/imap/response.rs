@@ -55,6 +55,12 @@ impl Responses {
         self.literal
     }
 
+    /// Whether what comes next belongs to a continuation: the first octet of a response tells.
+    pub(super) fn is_continuation(&self, next: &[u8]) -> bool {
+        let first = if self.front_len > 0 { self.front.first() } else { next.first() };
+        !self.continued && self.literal == 0 && first == Some(&b'+')
+    }
+
     /// So many octets of a literal passed.
     pub(super) fn passed(&mut self, octets: u64) {
         debug_assert!(octets <= self.literal, "no more passes unseen than may");

@@ -18,6 +18,10 @@ struct Habits {
     pieces: bool,
     /// Any number is a size.
     lax_sizes: bool,
+    /// What stands between two chunks has to be cleared by RSET.
+    strict_chunks: bool,
+    /// A recipient may be put off with the code of a goodbye, although it is none.
+    busy: bool,
 }
 
 struct Backend {
@@ -28,11 +32,17 @@ struct Backend {
     after_cr: bool,
     mode: Mode,
     recipients: bool,
+    /// The last chunk was not the last one of its message.
+    more: bool,
+    /// Nothing counts but RSET.
+    unsettled: bool,
     ran: Vec<String>,
 }
 
 enum Mode {
     Commands,
+    /// The client's answer to a challenge.
+    Exchange,
     /// The octets of the current line and the one before it.
     Data(Vec<u8>),
     Chunk(usize),
@@ -75,7 +85,7 @@ impl Backend {
                     out.extend(b"250 queued\r\n");
                 }
             }
-            Mode::Commands => {
+            Mode::Commands | Mode::Exchange => {
                 self.line.push(octet);
                 let crlf = self.line.ends_with(b"\r\n");
                 let habits = self.habits;
@@ -90,13 +100,30 @@ impl Backend {
     }
 
     fn command(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        if matches!(self.mode, Mode::Exchange) {
+            self.mode = Mode::Commands;
+            return out.extend(b"501 no base64\r\n");
+        }
         let line = String::from_utf8_lossy(line).to_uppercase();
         let trimmed = line.trim_matches(|letter: char| letter <= ' ');
         let words: Vec<&str> = trimmed.split_whitespace().collect();
         let verb = words.first().copied().unwrap_or_default();
+        if self.habits.strict_chunks && (self.more || self.unsettled) {
+            let goes_on = matches!(trimmed, "NOOP") || verb == "BDAT";
+            self.unsettled |= !goes_on;
+            self.unsettled &= trimmed != "RSET";
+            if self.unsettled {
+                return out.extend(b"503 reset first\r\n");
+            }
+        }
         self.ran.push(verb.into());
         match verb {
-            "MAIL" | "NOOP" | "RSET" => out.extend(b"250 ok\r\n"),
+            "RSET" => {
+                self.more = false;
+                out.extend(b"250 ok\r\n");
+            }
+            "MAIL" | "NOOP" => out.extend(b"250 ok\r\n"),
+            "RCPT" if self.habits.busy => out.extend(b"421 later\r\n"),
             "RCPT" => {
                 self.recipients = true;
                 out.extend(b"250 ok\r\n");
@@ -110,12 +137,18 @@ impl Backend {
                 self.mode = Mode::Data(b"\r\n".to_vec());
                 out.extend(b"354 go\r\n");
             }
-            "AUTH" => out.extend(b"334 \r\n"),
-            "BDAT" if self.chunking => match self.size(trimmed, &words) {
-                Some(0) => out.extend(b"250 chunk\r\n"),
-                Some(size) => self.mode = Mode::Chunk(size),
-                None => out.extend(b"501 size\r\n"),
-            },
+            "AUTH" => {
+                self.mode = Mode::Exchange;
+                out.extend(b"334 \r\n");
+            }
+            "BDAT" if self.chunking => {
+                self.more = words.get(2) != Some(&"LAST");
+                match self.size(trimmed, &words) {
+                    Some(0) => out.extend(b"250 chunk\r\n"),
+                    Some(size) => self.mode = Mode::Chunk(size),
+                    None => out.extend(b"501 size\r\n"),
+                }
+            }
             _ => out.extend(b"500 what\r\n"),
         }
     }
@@ -172,7 +205,11 @@ const HOSTILE: &[&str] = &[
     "EHLO a\r\n",
     "HELO a\r\n",
     "AUTH LOGIN\r\n",
+    "AUTH LOGIN\r\nBDAT 30\r\n",
+    "BDAT 3\r\nabcNOOP x\r\nBDAT 30\r\nRSET\r\n",
+    "RCPT x\r\nBDAT 31\r\n",
     "RSET\r\n",
+    "RSET x\r\n",
     "abcdefghijklmnopqrstuvwxyz",
 ];
 
@@ -228,6 +265,8 @@ fn model(dice: &mut Dice, chunking: bool, habits: bool) -> Box<dyn Model> {
         lax_dots: coin(),
         pieces: coin(),
         lax_sizes: coin(),
+        strict_chunks: coin(),
+        busy: coin(),
     };
     Box::new(Backend {
         habits,
@@ -236,6 +275,8 @@ fn model(dice: &mut Dice, chunking: bool, habits: bool) -> Box<dyn Model> {
         after_cr: false,
         mode: Mode::Commands,
         recipients: false,
+        more: false,
+        unsettled: false,
         ran: Vec::new(),
     })
 }
@@ -243,5 +284,6 @@ fn model(dice: &mut Dice, chunking: bool, habits: bool) -> Box<dyn Model> {
 #[test]
 fn no_backend_ever_runs_a_forbidden_verb_of_submission() {
     let forbidden = &["XCLIENT", "XFORWARD", "STARTTLS"];
-    Trial { guard: Guard::submission, forbidden, hostile, clean, model }.run();
+    Trial { guard: Guard::submission, forbidden, hostile, clean, model, changes: super::none }
+        .run();
 }
