@@ -76,7 +76,7 @@ fn every_fault_of_what_it_names_is_told() {
     told(&["tls.certificate.gone: ", "gone.pem: cannot be read"]);
     told(&["tls.certificate.mixed: ", "main.key: no certificate in this file; "]);
     told(&["tls.certificate.crossed: ", "other.key cannot serve it", "; both files must "]);
-    told(&[&path("map"), "line 3: unknown destination \"fra\""]);
+    told(&[&format!("{}:3: unknown destination \"fra\"", path("map"))]);
     assert_eq!(err.lines().count(), 4, "{err}");
 
     std::fs::remove_file(folder.join("map")).unwrap();
@@ -121,7 +121,7 @@ fn a_server_that_cannot_serve_binds_nothing() {
     let Some((status, _, err)) = outcome("run", &file) else { return };
     assert_eq!(status, 1);
     // The port is taken, and that is not even noticed.
-    assert!(err.contains("map: line 1: expected an identifier"), "{err}");
+    assert!(err.contains("map:1: expected an identifier"), "{err}");
     assert!(!err.contains("listen"), "{err}");
 
     draft.file("map", "");

@@ -21,7 +21,7 @@ const FOR_FRONTENDS: [&str; 3] = ["dialogue", "introduction", "verdict"];
 /// What a backend's may name in addition.
 const FOR_BACKENDS: [&str; 3] = ["forward", "handshake", "referral"];
 /// Modules of a protocol that belong to its backend's automaton.
-const OF_BACKENDS: [&str; 2] = ["backend", "login"];
+const OF_BACKENDS: [&str; 3] = ["backend", "identity", "login"];
 /// Crates that would give the core a world of its own.
 const WORLDLY: [&str; 8] =
     ["std", "log", "env_logger", "rustls", "mio", "tokio", "tokio_rustls", "socket2"];

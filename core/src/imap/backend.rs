@@ -6,21 +6,21 @@
 //!
 //! Invariants: a tagged reply counts only while its command is outstanding; nothing but STARTTLS
 //! and CAPABILITY is written before TLS; no verdict is passed on while a reply is due. How the
-//! login is written stands in `login.rs`.
+//! login is written stands in `login.rs`, how the client is introduced in `identity.rs`.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
-use super::command::{ID_PAIRS_MAX, IdFields};
+use super::command::IdFields;
+use super::identity::write_id;
 use super::login::{Login, Way};
 use super::{Capabilities, Received, Sent, State, Welcome, listed, refusal_text};
 use crate::automaton::{Advance, BackendAsk};
 use crate::close::{AttemptFault, Refusal};
 use crate::config::TlsMode;
-use crate::forward::Identity;
 use crate::handshake::{Quota, Settings, StatusText, surveyed};
-use crate::line::{BACKEND_COMMAND_MAX, BACKEND_LINE_MAX, first_word, without_controls};
+use crate::line::{BACKEND_LINE_MAX, first_word, without_controls};
 use crate::literal::{Framing, Unit};
 use crate::referral::{self, Referral};
 use crate::sasl::{decode_base64, encode_base64};
@@ -547,56 +547,4 @@ impl Verdict {
             Self::Fault(fault) => Err(fault),
         }
     }
-}
-
-/// The client's own words, then ours. Of the client's those are left out for which the line or the
-/// list has no room: a backend that finds them too long would refuse the login behind the one, and
-/// lose who the client is with the other.
-fn write_id(client: &IdFields, identity: &Identity, out: &mut Vec<u8>) {
-    let mut ours = Vec::new();
-    let fields = identity.id_fields();
-    let pairs_left = ID_PAIRS_MAX.saturating_sub(fields.len());
-    for (name, value) in fields {
-        write_field(name.as_bytes(), Some(value.as_bytes()), &mut ours);
-    }
-    let mut room = BACKEND_COMMAND_MAX.saturating_sub(b"I ID ()\r\n".len() + ours.len());
-    out.extend_from_slice(b"I ID (");
-    for (name, value) in client.pairs().take(pairs_left) {
-        let mut field = Vec::new();
-        write_field(name, value, &mut field);
-        field.push(b' ');
-        if let Some(left) = room.checked_sub(field.len()) {
-            room = left;
-            out.append(&mut field);
-        }
-    }
-    out.append(&mut ours);
-    out.extend_from_slice(b")\r\n");
-}
-
-/// Writes a name and its value, behind a space where something stands before them.
-fn write_field(name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
-    if !out.is_empty() {
-        out.push(b' ');
-    }
-    write_quoted(name, out);
-    out.push(b' ');
-    match value {
-        Some(value) => write_quoted(value, out),
-        None => out.extend_from_slice(b"NIL"),
-    }
-}
-
-/// Writes a string for which a quoted one is enough: what cannot stand in one is left out.
-fn write_quoted(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    for &octet in text {
-        if matches!(octet, b'"' | b'\\') {
-            out.push(b'\\');
-        }
-        if !octet.is_ascii_control() && octet.is_ascii() {
-            out.push(octet);
-        }
-    }
-    out.push(b'"');
 }

@@ -11,6 +11,7 @@
 pub(crate) mod backend;
 mod command;
 pub(crate) mod frontend;
+mod identity;
 mod login;
 
 use alloc::vec::Vec;

@@ -99,6 +99,8 @@ pub(crate) struct Leg {
     follows: Follows,
     fin: Fin,
     end: End,
+    /// The kernel has handed out all that the peer sent, and its FIN.
+    drained: bool,
     discarded: usize,
     read_cap: Option<usize>,
 }
@@ -145,6 +147,7 @@ impl Leg {
             follows: Follows::Nothing,
             fin: Fin::NotAsked,
             end: End::Open,
+            drained: false,
             discarded: 0,
             read_cap: None,
         }
@@ -326,7 +329,7 @@ impl Leg {
         if self.unsent.is_empty() && self.fin == Fin::AfterUnsent {
             // Where the peer has ended as well, this is the last there is, and the socket is
             // dropped next, which says the same. A peer that has gone already needs no FIN.
-            if self.end == End::Open {
+            if !self.has_all() {
                 let _ = self.socket.shutdown(Shutdown::Write);
             }
             self.fin = Fin::Sent;
@@ -367,7 +370,7 @@ impl Leg {
     /// a reset may destroy what the peer has not read yet, our goodbye.
     pub(crate) fn discard(&mut self, scratch: &mut Scratch) -> Discard {
         self.decrypted = Vec::new();
-        if self.discarded >= DISCARD_MAX || self.end != End::Open {
+        if self.discarded >= DISCARD_MAX || self.has_all() {
             return Discard::Done;
         }
         if !self.readiness.readable {
@@ -463,7 +466,16 @@ impl Leg {
         };
         let room = &mut scratch.input[held..];
         let most = most.min(room.len()).min(self.read_cap.unwrap_or(usize::MAX));
-        read_once(&mut self.socket, &mut self.readiness, &mut room[..most])
+        let fill = read_once(&mut self.socket, &mut self.readiness, &mut room[..most])?;
+        self.drained |= fill.last || fill.octets == 0;
+        Ok(fill)
+    }
+
+    /// Whether nothing comes from the peer any more, so that the socket may be dropped: what lies
+    /// unread then would turn our FIN into a reset. Behind the close_notify of the only TLS layer
+    /// nothing follows (RFC 8446 §6.1); behind that of an upper one, the lower one's does.
+    fn has_all(&self) -> bool {
+        self.drained || (self.end != End::Open && self.layers.len() == 1)
     }
 
     /// Takes what the lowest layer held and `fresh` octets behind it through all layers; what they

@@ -32,6 +32,7 @@ impl Leg {
         match pipe.fill_from(&self.socket, limit.min(self.read_cap.unwrap_or(limit))) {
             Ok(0) => {
                 self.end = End::Told { clean: true };
+                self.drained = true;
                 Splice::Eof
             }
             Ok(octets) => Splice::Moved(octets),

@@ -67,5 +67,5 @@ fn go_on(wire: &mut Wire, resources: &mut Resources) -> Discard {
     if !wire.leg.fin_sent() {
         return Discard::WouldBlock;
     }
-    if wire.eof { Discard::Done } else { wire.leg.discard(&mut resources.scratch) }
+    wire.leg.discard(&mut resources.scratch)
 }
