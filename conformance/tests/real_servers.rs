@@ -105,6 +105,10 @@ mod proxied {
             a_session_ends_with_its_server,
             only_the_expected_certificate_gets_credentials,
         }
+        hosts {
+            a_host_is_killed_under_load_and_comes_back,
+            with_every_host_dead_clients_hear_of_an_outage,
+        }
         pop3 {
             poplib_lists_retrieves_and_deletes,
             curl_lists_and_retrieves,

@@ -14,7 +14,8 @@ mod configuration;
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
+    path::Path,
     process::Command,
     time::Duration,
 };
@@ -29,6 +30,8 @@ use configuration::{Ground, process};
 
 /// Sessions that one Dovecot carries at once: above what any test opens.
 const SESSION_LIMIT: u32 = 1100;
+/// The file in its folder with everything that it writes.
+const LOG: &str = "log";
 /// How long a connection attempt may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How often to look for what must show shortly, in the log or on the ports, and the pause between.
@@ -75,6 +78,16 @@ pub struct Onward<'a> {
     pub source: Ipv4Addr,
 }
 
+/// A further address of a server, where it serves in the clear: several servers have the same ports
+/// there, each at its own address, as the hosts of one destination do.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Of loopback, and no other server's.
+    pub address: Ipv4Addr,
+    /// One for each of [`Services::protocols`], in their order.
+    pub ports: &'a [u16],
+}
+
 /// The ports of one protocol.
 #[derive(Clone, Copy, Debug)]
 struct Door {
@@ -84,17 +97,27 @@ struct Door {
     /// The same behind a PROXY header.
     header_port: u16,
     header_tls_port: u16,
+    /// In the clear at a further address.
+    elsewhere: Option<SocketAddrV4>,
 }
 
 impl Door {
-    fn choose(protocol: Protocol) -> io::Result<Self> {
+    fn choose(protocol: Protocol, elsewhere: Option<SocketAddrV4>) -> io::Result<Self> {
         Ok(Self {
             protocol,
             port: free_port()?,
             tls_port: free_port()?,
             header_port: free_port()?,
             header_tls_port: free_port()?,
+            elsewhere,
         })
+    }
+
+    /// Where clients connect to it without a PROXY header.
+    fn addresses(&self) -> impl Iterator<Item = SocketAddrV4> {
+        let ports = [self.port, self.tls_port];
+        let local = ports.map(|port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+        local.into_iter().chain(self.elsewhere)
     }
 
     /// How connections to its ports begin. Dovecot documents no ManageSieve with implicit TLS.
@@ -117,20 +140,33 @@ pub struct Dovecot {
     /// Where it answers who may log in, in Dovecot's own protocol, which Postfix speaks too.
     pub authentication_port: u16,
     doors: Vec<Door>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Dovecot {
     /// Starts a server and waits until it serves everything.
     pub fn start(services: &Services<'_>) -> io::Result<Self> {
-        let dovecot = programs::find("dovecot").ok_or(io::ErrorKind::NotFound)?;
+        Self::start_on(services, services.protocols.iter().map(|_| None))
+    }
+
+    /// The same with a further address.
+    pub fn start_at(place: &Place<'_>, services: &Services<'_>) -> io::Result<Self> {
+        let Place { address, ports } = *place;
+        Self::start_on(services, ports.iter().map(|port| Some(SocketAddrV4::new(address, *port))))
+    }
+
+    fn start_on(
+        services: &Services<'_>,
+        further: impl Iterator<Item = Option<SocketAddrV4>>,
+    ) -> io::Result<Self> {
         let owner = Owner::choose()?;
         let folder = tempfile::Builder::new().prefix("gatepost-dovecot-").tempdir()?;
         let authority = Authority::create(folder.path())?;
         let doors: Vec<Door> = services
             .protocols
             .iter()
-            .map(|protocol| Door::choose(*protocol))
+            .zip(further)
+            .map(|(protocol, further)| Door::choose(*protocol, further))
             .collect::<io::Result<_>>()?;
         let ground = Ground {
             folder: folder.path(),
@@ -144,14 +180,10 @@ impl Dovecot {
         for name in ["run", "state", "mail"] {
             fs::create_dir(folder.path().join(name))?;
         }
-        let log = folder.path().join("log");
-        create_log(&log)?;
-        let mut command = Command::new(dovecot);
-        command.arg("-F").arg("-c").arg(folder.path().join("dovecot.conf"));
-        owner.run(&mut command, folder.path())?;
+        create_log(&folder.path().join(LOG))?;
         let authentication_port = ground.authentication_port;
-        let daemon = Daemon::spawn("dovecot", &mut command, &log)?;
-        let mut server = Self { daemon, authority, authentication_port, doors, _folder: folder };
+        let daemon = run(folder.path(), &owner)?;
+        let mut server = Self { daemon, authority, authentication_port, doors, folder };
         server.wait()?;
         Ok(server)
     }
@@ -222,10 +254,26 @@ impl Dovecot {
     /// Ends it with all its sessions. Afterwards its ports refuse connections.
     pub fn stop(&mut self) -> io::Result<()> {
         self.daemon.stop();
+        self.wait_until_closed()
+    }
+
+    /// The same with no warning, as when its machine is lost.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.daemon.kill()?;
+        self.wait_until_closed()
+    }
+
+    /// Starts it again as it was, with its mail and on its ports, and waits until it serves.
+    pub fn start_again(&mut self) -> io::Result<()> {
+        self.daemon = run(self.folder.path(), &Owner::choose()?)?;
+        self.wait()
+    }
+
+    fn wait_until_closed(&self) -> io::Result<()> {
         // The processes that share the listening sockets end a moment after the one that was told
         // to.
         for _ in 0..LOOKS {
-            if self.doors.iter().all(|door| refuses(door.port) && refuses(door.tls_port)) {
+            if self.doors.iter().flat_map(Door::addresses).all(refuses) {
                 return Ok(());
             }
             std::thread::sleep(LOOK_INTERVAL);
@@ -242,6 +290,14 @@ impl Dovecot {
         }
         Ok(())
     }
+}
+
+/// Starts the program in the folder where everything is that it needs.
+fn run(folder: &Path, owner: &Owner) -> io::Result<Daemon> {
+    let mut command = Command::new(programs::find("dovecot").ok_or(io::ErrorKind::NotFound)?);
+    command.arg("-F").arg("-c").arg(folder.join("dovecot.conf"));
+    owner.run(&mut command, folder)?;
+    Daemon::spawn("dovecot", &mut command, &folder.join(LOG))
 }
 
 /// Whether a server is ready: until its authentication process is up, Dovecot greets without its
@@ -262,9 +318,8 @@ fn serves(endpoint: &Endpoint) -> bool {
     }
 }
 
-fn refuses(port: u16) -> bool {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    TcpStream::connect_timeout(&address, CONNECT_LIMIT)
+fn refuses(address: SocketAddrV4) -> bool {
+    TcpStream::connect_timeout(&SocketAddr::V4(address), CONNECT_LIMIT)
         .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 

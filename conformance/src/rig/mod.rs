@@ -28,7 +28,7 @@ pub mod smtp;
 pub mod stores;
 
 pub use certificate::Authority;
-pub use dovecot::{Account, Dovecot, Onward, Services};
+pub use dovecot::{Account, Dovecot, Onward, Place, Services};
 pub use haproxy::{Haproxy, Header, Lane};
 pub use nginx::Nginx;
 pub use postfix::{Ports, Postfix};

@@ -98,6 +98,21 @@ impl Daemon {
         }
     }
 
+    /// Kills the child and its own children with no warning: afterwards none of them runs.
+    pub fn kill(&mut self) -> io::Result<()> {
+        let child = Pid::from_child(&self.child);
+        // Stopped, it starts no further ones behind our back.
+        kill_process(child, Signal::STOP)?;
+        let id = self.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        let children = children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?));
+        for id in children.chain([child]) {
+            // Whoever has ended meanwhile is gone as well.
+            let _ = kill_process(id, Signal::KILL);
+        }
+        self.child.wait().map(drop)
+    }
+
     fn fault(&self, what: &str) -> io::Error {
         io::Error::other(format!("{} {what}; it wrote:\n{}", self.name, tail(&self.log())))
     }

@@ -4,6 +4,7 @@
 pub(crate) mod clients;
 pub(crate) mod delivery;
 pub(crate) mod front;
+pub(crate) mod hosts;
 pub(crate) mod identity;
 pub(crate) mod peers;
 pub(crate) mod pop3;

@@ -112,11 +112,15 @@ service imap-urlauth-login {{
     }
 
     fn service(&self, door: &Door) -> String {
-        let Door { protocol, port, tls_port, header_port, header_tls_port } = door;
+        let Door { protocol, port, tls_port, header_port, header_tls_port, elsewhere } = door;
         let name = process(*protocol);
         let mut listeners = listener(name, *port, "");
         if door.modes().contains(&Tls::Implicit) {
             listeners.push_str(&listener(&format!("{name}s"), *tls_port, ENCRYPTED));
+        }
+        if let Some(elsewhere) = elsewhere {
+            let setting = format!("    address = {}\n", elsewhere.ip());
+            listeners.push_str(&listener(&format!("{name}_elsewhere"), elsewhere.port(), &setting));
         }
         if *protocol == Protocol::Lmtp {
             return format!("service lmtp {{\n{listeners}}}\n{}", self.delivery());
