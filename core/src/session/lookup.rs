@@ -224,13 +224,16 @@ impl Session {
         self.go_on_or_end(ending, now, out);
     }
 
+    /// A denial counts although its client does not stay to hear it.
+    pub(super) fn note_untold(&self, out: &mut Outbox) {
+        if let Phase::Held(login, denial) = &self.phase {
+            out.notes.push(refused(login, denial.refusal()));
+        }
+    }
+
     /// It is the client's turn again.
     fn login_failed(&mut self, login: &Login, refusal: Refusal, now: Instant, out: &mut Outbox) {
-        out.notes.push(Note::LoginRefused {
-            user: login.user().unwrap_or_default().to_vec(),
-            mechanism: login.mechanism,
-            refusal,
-        });
+        out.notes.push(refused(login, refusal));
         self.clock.disarm(now);
         self.clock.login_ends();
         self.clock.client_turn(now);
@@ -243,4 +246,9 @@ impl Session {
             None => self.end_if_draining(now, out),
         }
     }
+}
+
+fn refused(login: &Login, refusal: Refusal) -> Note {
+    let user = login.user().unwrap_or_default().to_vec();
+    Note::LoginRefused { user, mechanism: login.mechanism, refusal }
 }

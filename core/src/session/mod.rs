@@ -508,6 +508,7 @@ impl Session {
 
     fn end(&mut self, by: By, reason: Reason, now: Instant, out: &mut Outbox) {
         if !matches!(self.phase, Phase::Over) {
+            self.note_untold(out);
             self.close(by, reason, self.state(), now, out);
         }
     }
