@@ -32,6 +32,8 @@ pub(crate) struct Dial {
     destination: Arc<Destination>,
     host: Arc<Host>,
     race: Race,
+    /// Where the wires in `Wires::racing` go, in their order: the kernel need not be asked.
+    under_way: Vec<SocketAddr>,
     /// Why the last attempt failed.
     fault: ConnectFault,
 }
@@ -49,7 +51,8 @@ pub(crate) enum Dialled {
 impl Dial {
     /// Nothing is under way until it is looked at.
     pub(crate) const fn new(destination: Arc<Destination>, host: Arc<Host>, race: Race) -> Self {
-        Self { destination, host, race, fault: ConnectFault::NoAddress }
+        let fault = ConnectFault::NoAddress;
+        Self { destination, host, race, under_way: Vec::new(), fault }
     }
 
     /// When it is to be looked at, whether anything happened or not.
@@ -92,16 +95,16 @@ impl Dial {
         let wires = &mut body.wires;
         let mut place = 0;
         while let Some(wire) = wires.racing.get_mut(place) {
-            let ends = match wire.leg.finish_connect() {
+            let local = match wire.leg.finish_connect() {
                 None => {
                     place += 1;
                     continue;
                 }
-                Some(connected) => connected.and_then(|()| ends(wire)),
+                Some(connected) => connected.and_then(|()| wire.leg.socket().local_addr()),
             };
-            let mut wire = wires.racing.remove(place);
-            match ends {
-                Ok((address, local)) => {
+            let (mut wire, address) = (wires.racing.remove(place), self.under_way.remove(place));
+            match local {
+                Ok(local) => {
                     wires.racing = Vec::new();
                     let shared = &resources.shared;
                     // The machine may have got an address since the program started.
@@ -121,7 +124,7 @@ impl Dial {
     }
 
     fn begin(
-        &self,
+        &mut self,
         address: SocketAddr,
         body: &mut Body,
         resources: &mut Resources,
@@ -139,14 +142,9 @@ impl Dial {
             .map_err(|error| connect_fault(&error))?;
         wire.connecting = true;
         body.wires.racing.push(wire);
+        self.under_way.push(address);
         Ok(())
     }
-}
-
-/// The backend's address and ours.
-fn ends(wire: &mut Wire) -> io::Result<(SocketAddr, SocketAddr)> {
-    let socket = wire.leg.socket();
-    Ok((socket.peer_addr()?, socket.local_addr()?))
 }
 
 /// The fault of a destination that is a listener of ours; which one is said in the log.
