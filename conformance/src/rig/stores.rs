@@ -96,11 +96,24 @@ impl StoreServer {
             Kind::PostgreSql => "postgres",
             Kind::MariaDb => "mariadbd",
         };
-        let mut daemon = Daemon::spawn(name, &mut command, &self.folder.path().join("log"))?;
+        let log = self.folder.path().join("log");
+        let welcomes = || self.welcomes(&fs::read_to_string(&log).unwrap_or_default());
+        let before = welcomes();
+        let mut daemon = Daemon::spawn(name, &mut command, &log)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        daemon.wait_until(|| TcpStream::connect(address).is_ok())?;
+        daemon.wait_until(|| welcomes() > before && TcpStream::connect(address).is_ok())?;
         self.daemon = Some(daemon);
         Ok(())
+    }
+
+    /// How often it has said in its log that it serves: a port may answer earlier.
+    fn welcomes(&self, log: &str) -> usize {
+        log.matches(match self.kind {
+            Kind::Redis => "Ready to accept connections",
+            Kind::PostgreSql => "database system is ready to accept connections",
+            Kind::MariaDb => "ready for connections",
+        })
+        .count()
     }
 
     fn redis(&self) -> io::Result<Command> {
@@ -129,6 +142,7 @@ impl StoreServer {
             "listen_addresses=127.0.0.1".to_owned(),
             format!("unix_socket_directories={folder}"),
             "fsync=off".to_owned(),
+            "lc_messages=C".to_owned(),
         ];
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
         for setting in settings {
