@@ -351,17 +351,9 @@ fn copy(
     resources: &mut Resources,
     budget: &mut usize,
 ) -> Carried {
-    let Resources { gathered, scratch, .. } = resources;
-    let from_plain = source.leg.is_plain();
-    let both_plain = from_plain && sink.leg.is_plain();
+    let both_plain = source.leg.is_plain() && sink.leg.is_plain();
     let limit = if both_plain { SMALL_OCTETS } else { COPY_OCTETS }.min(*budget);
-    let read = if from_plain {
-        source.leg.read_input(scratch, limit)
-    } else {
-        gathered.clear();
-        source.leg.read(scratch, limit, &mut |bytes| gathered.extend_from_slice(bytes))
-    };
-    match read {
+    match source.leg.read(&mut resources.scratch, limit) {
         Read::Some { plain, wire } => {
             *budget = budget.saturating_sub(plain.max(wire));
             let direction = pump.direction(from);
@@ -370,12 +362,7 @@ fn copy(
             if source.leg.at_end() {
                 sink.leg.ends_soon();
             }
-            let written = if from_plain {
-                sink.write_input(plain, scratch)
-            } else {
-                sink.write(gathered, scratch)
-            };
-            if let Err(fault) = written {
+            if let Err(fault) = sink.write_received(&mut resources.scratch) {
                 return pump.refused(from.other(), fault, resources.now);
             }
             if plain > 0 {

@@ -13,6 +13,8 @@
 //! Next: `tls_layer.rs`, then `crate::pipe`.
 
 mod fault;
+mod negotiation;
+mod record_layer;
 mod scratch;
 mod splice;
 #[cfg(test)]
@@ -21,7 +23,6 @@ mod tls_layer;
 mod wire;
 
 use std::io::{self, ErrorKind};
-use std::mem;
 use std::net::Shutdown;
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ use rustls::{ClientConfig, ServerConfig};
 #[cfg(test)]
 pub(crate) use self::fault::CertificateFault;
 pub(crate) use self::fault::{TlsFault, TlsUp, TlsVersion};
-use self::scratch::{BULK, Output, RECORD_WIRE_MAX};
+use self::scratch::{BULK, Buffer, RECORD_WIRE_MAX};
 pub(crate) use self::scratch::{RECORD_PLAIN_MAX, Scratch};
 pub(crate) use self::splice::Splice;
 use self::tls_layer::{TlsLayer, carry_down, seal_through};
@@ -46,8 +47,9 @@ pub(crate) const DISCARD_MAX: usize = 256 * 1024;
 /// How a read ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// `plain` octets went to the sink (none, if only part of a record came, or a session ticket)
-    /// and `wire` octets came from the kernel, which is what a budget should count. Read again.
+    /// `plain` octets are the scratch's `received` (none, if only part of a record came, or
+    /// a session ticket) and `wire` octets came from the kernel, which is what a budget should
+    /// count. Read again.
     Some {
         plain: usize,
         wire: usize,
@@ -213,17 +215,14 @@ impl Leg {
         self.layers.is_empty()
     }
 
-    /// Hands `sink` about `limit` octets: each TLS layer may add up to a record, because what is
-    /// decrypted is handed out. One read from the kernel; read on while there is budget.
-    pub(crate) fn read(
-        &mut self,
-        scratch: &mut Scratch,
-        limit: usize,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Read {
+    /// Leaves about `limit` octets in the scratch, as `received`: each TLS layer may add up to
+    /// a record, because what is decrypted is handed out. One read from the kernel; read on while
+    /// there is budget.
+    pub(crate) fn read(&mut self, scratch: &mut Scratch, limit: usize) -> Read {
         debug_assert!(limit > 0, "no room is a reason not to read");
+        scratch.received.clear();
         if !self.decrypted.is_empty() {
-            return self.read_decrypted(limit, sink);
+            return self.read_decrypted(scratch, limit);
         }
         if let End::Reached { clean } | End::Told { clean } = self.end {
             return self.tell_end(clean);
@@ -244,14 +243,10 @@ impl Leg {
             if last {
                 self.end = End::Reached { clean: true };
             }
-            sink(&scratch.input[..filled]);
             return Read::Some { plain: filled, wire: filled };
         }
-        let mut plain = 0;
-        let outcome = self.digest(scratch, filled, &mut |octets: &[u8]| {
-            plain += octets.len();
-            sink(octets);
-        });
+        let outcome = self.digest(scratch, filled);
+        let plain = scratch.received.filled().len();
         // A socket that takes nothing any more shows it to the next write; what it has delivered
         // before counts nevertheless.
         let _ = self.send_output(&mut scratch.output);
@@ -292,19 +287,11 @@ impl Leg {
         self.unsent.append(bytes);
     }
 
-    /// Reads as `read` does, from a leg without TLS, and leaves the octets where they are: at the
-    /// front of the scratch's input, for `write_input`.
-    pub(crate) fn read_input(&mut self, scratch: &mut Scratch, limit: usize) -> Read {
-        debug_assert!(self.is_plain() && self.decrypted.is_empty());
-        self.read(scratch, limit, &mut |_| {})
-    }
-
-    /// Sends what `read_input` has left there.
-    pub(crate) fn write_input(&mut self, octets: usize, scratch: &mut Scratch) -> Result<(), Lost> {
-        // Lent out for the call, as sealing needs the rest of the scratch.
-        let input = mem::take(&mut scratch.input);
-        let written = self.write(&input[..octets], scratch);
-        scratch.input = input;
+    /// Sends what another leg's `read` has left in the scratch.
+    pub(crate) fn write_received(&mut self, scratch: &mut Scratch) -> Result<(), Lost> {
+        let received = scratch.lend_received();
+        let written = self.write(received.filled(), scratch);
+        scratch.take_back(received);
         written
     }
 
@@ -417,11 +404,9 @@ impl Leg {
     /// ends it on our side waits for the next write or `flush`.
     pub(crate) fn handshake(&mut self, scratch: &mut Scratch) -> Handshake {
         debug_assert!(!self.layers.is_empty(), "a handshake was started");
-        let mut decrypted = mem::take(&mut self.decrypted);
-        let outcome = self.drive_handshake(scratch, &mut |plain: &[u8]| {
-            decrypted.extend_from_slice(plain);
-        });
-        self.decrypted = decrypted;
+        scratch.received.clear();
+        let outcome = self.drive_handshake(scratch);
+        self.decrypted.extend_from_slice(scratch.received.filled());
         outcome
     }
 
@@ -431,9 +416,9 @@ impl Leg {
         layers + self.decrypted.capacity() + self.unsent.capacity()
     }
 
-    fn read_decrypted(&mut self, limit: usize, sink: &mut dyn FnMut(&[u8])) -> Read {
+    fn read_decrypted(&mut self, scratch: &mut Scratch, limit: usize) -> Read {
         let plain = limit.min(self.decrypted.len());
-        sink(&self.decrypted[..plain]);
+        scratch.received.append(&self.decrypted[..plain]);
         if plain == self.decrypted.len() {
             self.decrypted = Vec::new();
         } else {
@@ -451,22 +436,30 @@ impl Leg {
         Read::Eof { clean }
     }
 
-    /// Reads once from the kernel, behind what the lowest layer holds.
+    /// Reads once from the kernel: without TLS what is received, else input behind what the lowest
+    /// layer holds.
     fn fill(&mut self, scratch: &mut Scratch, limit: usize) -> Result<Fill, ErrorKind> {
         if !self.readiness.readable {
             return Err(ErrorKind::WouldBlock);
         }
-        let (held, most) = match self.layers.first() {
-            None => (0, limit),
-            // A record can be read whole, however small the limit.
+        let cap = self.read_cap.unwrap_or(usize::MAX);
+        let fill = match self.layers.first() {
+            None => {
+                let most = limit.min(BULK).min(cap);
+                let room = &mut scratch.received.room(most)[..most];
+                let fill = read_once(&mut self.socket, &mut self.readiness, room)?;
+                scratch.received.fill(fill.octets);
+                fill
+            }
             Some(bottom) => {
                 let held = bottom.held.len();
-                (held, limit.max(RECORD_WIRE_MAX).saturating_sub(held).max(1))
+                let room = &mut scratch.input[held..];
+                // A record can be read whole, however small the limit.
+                let most = limit.max(RECORD_WIRE_MAX).saturating_sub(held).max(1);
+                let most = most.min(room.len()).min(cap);
+                read_once(&mut self.socket, &mut self.readiness, &mut room[..most])?
             }
         };
-        let room = &mut scratch.input[held..];
-        let most = most.min(room.len()).min(self.read_cap.unwrap_or(usize::MAX));
-        let fill = read_once(&mut self.socket, &mut self.readiness, &mut room[..most])?;
         self.drained |= fill.last || fill.octets == 0;
         Ok(fill)
     }
@@ -478,30 +471,25 @@ impl Leg {
         self.drained || (self.end != End::Open && self.layers.len() == 1)
     }
 
-    /// Takes what the lowest layer held and `fresh` octets behind it through all layers; what they
-    /// answer is left in the scratch's output.
-    fn digest(
-        &mut self,
-        scratch: &mut Scratch,
-        fresh: usize,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), TlsFault> {
-        let Scratch { input, output, between } = scratch;
+    /// Takes what the lowest layer held and `fresh` octets behind it through all layers; what comes
+    /// out of the topmost is received, and what they answer is left in the scratch's output.
+    fn digest(&mut self, scratch: &mut Scratch, fresh: usize) -> Result<(), TlsFault> {
+        let Scratch { input, received, output, between } = scratch;
         let mut outcome = Ok(());
         for depth in 0..self.layers.len() {
             let (below, rest) = self.layers.split_at_mut(depth);
             let Some((layer, above)) = rest.split_first_mut() else { break };
-            let mut forward = |plain: &[u8]| match above.first_mut() {
-                Some(next) => next.held.extend_from_slice(plain),
-                None => sink(plain),
-            };
             let processed = if depth == 0 {
                 let held = layer.held.len();
                 input[..held].copy_from_slice(&layer.held);
-                layer.process(&mut input[..held + fresh], output, &mut forward)
+                layer.process(&mut input[..held + fresh], output, received)
             } else {
-                layer.process_held(between, &mut forward)
+                layer.process_held(between, received)
             };
+            if let Some(next) = above.first_mut() {
+                next.held.extend_from_slice(received.filled());
+                received.clear();
+            }
             let carried = carry_down(below, output, between);
             if let Err(fault) = processed.and(carried) {
                 outcome = Err(fault);
@@ -511,19 +499,19 @@ impl Leg {
         outcome
     }
 
-    fn drive_handshake(&mut self, scratch: &mut Scratch, sink: &mut dyn FnMut(&[u8])) -> Handshake {
+    fn drive_handshake(&mut self, scratch: &mut Scratch) -> Handshake {
         // First what is here already: a leftover, or nothing, which makes a client speak first.
         let mut fresh = 0;
         loop {
-            let outcome = self.digest(scratch, fresh, sink);
+            let outcome = self.digest(scratch, fresh);
             if outcome.is_ok()
-                && let Some(up) = self.layers.last().and_then(TlsLayer::up)
+                && let Some(up) = self.layers.last_mut().and_then(TlsLayer::take_up)
             {
                 // A server's tickets wait for the next flush, which is in the same turn, and go out
                 // with the greeting where that is next.
                 self.unsent.append(scratch.output.filled());
                 scratch.output.clear();
-                return Handshake::Up(Box::new(up));
+                return Handshake::Up(up);
             }
             // A socket that takes nothing shows it to the next write.
             let _ = self.send_output(&mut scratch.output);
@@ -555,7 +543,7 @@ impl Leg {
         input
     }
 
-    fn send_output(&mut self, output: &mut Output) -> Result<(), Lost> {
+    fn send_output(&mut self, output: &mut Buffer) -> Result<(), Lost> {
         let sent = if output.filled().is_empty() { Ok(()) } else { self.send(output.filled()) };
         output.clear();
         sent

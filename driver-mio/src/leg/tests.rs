@@ -85,11 +85,10 @@ impl End {
     fn read(&mut self, octets: usize, limit: usize) -> (Vec<u8>, Option<Read>) {
         let mut all = Vec::new();
         while all.len() < octets {
-            let before = all.len();
-            let mut sink = |plain: &[u8]| all.extend_from_slice(plain);
-            match self.leg.read(&mut self.scratch, limit, &mut sink) {
+            match self.leg.read(&mut self.scratch, limit) {
                 Read::Some { plain, .. } => {
-                    assert_eq!(plain, all.len() - before);
+                    assert_eq!(plain, self.scratch.received().len());
+                    all.extend_from_slice(self.scratch.received());
                     let most = limit + self.leg.layers.len() * RECORD_WIRE_MAX;
                     assert!(plain <= most, "{plain} octets for {limit}");
                 }
@@ -314,7 +313,9 @@ fn an_end_behind_a_short_read_is_told_and_what_comes_later_is_heard() {
     let (mut end, mut theirs) = pair();
     let mut heard = Vec::new();
     let mut read = |end: &mut End| {
-        end.leg.read(&mut end.scratch, 100, &mut |plain| heard.extend_from_slice(plain))
+        let read = end.leg.read(&mut end.scratch, 100);
+        heard.extend_from_slice(end.scratch.received());
+        read
     };
     theirs.write_all(b"one").unwrap();
     while !end.leg.readable() {
@@ -387,10 +388,10 @@ fn single_octet_reads_and_small_records_change_nothing() {
             // Writing while part of a record, or of a message in many records (a client gets its
             // tickets now), is held.
             for octet in pattern(3_000) {
-                let mut sink = |plain: &[u8]| heard.extend_from_slice(plain);
-                if heard_nothing_yet(end.leg.read(&mut end.scratch, 1, &mut sink)) {
+                if heard_nothing_yet(end.leg.read(&mut end.scratch, 1)) {
                     end.wait_briefly();
                 }
+                heard.extend_from_slice(end.scratch.received());
                 end.write(&[octet]);
             }
             let missing = 1_000 - heard.len();
@@ -562,7 +563,8 @@ fn plaintext_behind_starttls_fails_in_the_handshake_at_every_cut() {
         let mut alert = Vec::new();
         theirs.read_to_end(&mut alert).unwrap();
         assert_eq!(alert.first(), Some(&21), "an alert record is what it hears");
-        let read = end.leg.read(&mut end.scratch, 100, &mut |_| panic!("nothing of it is data"));
+        let read = end.leg.read(&mut end.scratch, 100);
+        assert_eq!(end.scratch.received(), b"", "nothing of it is data");
         assert_eq!(read, Read::Lost(Lost::Tls(fault)));
     }
 }

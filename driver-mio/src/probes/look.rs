@@ -275,11 +275,12 @@ impl Looker {
         let room = look.probe.room().min(READ_OCTETS);
         let (_, leg) = look.leg.as_mut().filter(|_| !look.ended && room > 0)?;
         while leg.readable() {
-            let inbox = &mut look.inbox.backend;
-            let sink = &mut |bytes: &[u8]| inbox.extend_from_slice(bytes);
-            match leg.read(&mut self.scratch, room, sink) {
+            match leg.read(&mut self.scratch, room) {
                 Read::Some { plain: 0, .. } => {}
-                Read::Some { .. } => return Some(Fact::Bytes),
+                Read::Some { .. } => {
+                    look.inbox.backend.extend_from_slice(self.scratch.received());
+                    return Some(Fact::Bytes);
+                }
                 Read::WouldBlock => return None,
                 Read::Eof { .. } => {
                     look.ended = true;

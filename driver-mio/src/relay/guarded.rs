@@ -77,19 +77,20 @@ fn look(
     resources: &mut Resources,
     budget: &mut usize,
 ) -> Carried {
-    let Resources { gathered, scratch, now, .. } = resources;
+    let Resources { scratch, now, .. } = resources;
     let limit = COPY_OCTETS.min(*budget);
-    gathered.clear();
-    let read = source.leg.read(scratch, limit, &mut |bytes| gathered.extend_from_slice(bytes));
-    match read {
+    match source.leg.read(scratch, limit) {
         Read::Some { plain, wire } => {
             *budget = budget.saturating_sub(plain.max(wire));
-            match screen(&mut pump.relay, from, gathered, sink, scratch, *now) {
-                Ok(eaten) => {
-                    // Of the backend's nothing is left.
-                    pump.waiting.extend_from_slice(&gathered[eaten..]);
-                    Carried::Some
-                }
+            let received = scratch.lend_received();
+            let screened = screen(&mut pump.relay, from, received.filled(), sink, scratch, *now);
+            if let Ok(eaten) = screened {
+                // Of the backend's nothing is left.
+                pump.waiting.extend_from_slice(&received.filled()[eaten..]);
+            }
+            scratch.take_back(received);
+            match screened {
+                Ok(_) => Carried::Some,
                 Err(fault) => pump.refused(from.other(), fault, *now),
             }
         }

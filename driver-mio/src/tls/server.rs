@@ -125,6 +125,8 @@ impl ServerTls {
         config.ticketer = Arc::clone(&self.ticketer);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
+        // For `leg/record_layer.rs`, which is the only one to see them.
+        config.enable_secret_extraction = true;
         // One for each handshake is enough for a client with any number of connections: a resumed
         // one gives back what it used, and each that found none adds one. Deriving and sealing a
         // second costs every login.

@@ -174,16 +174,12 @@ impl Wire {
         self.judge(written)
     }
 
-    /// Sends what was read into the scratch's input from a wire without TLS.
-    pub(crate) fn write_input(
-        &mut self,
-        octets: usize,
-        scratch: &mut Scratch,
-    ) -> Result<(), LegFault> {
-        if self.broken || octets == 0 {
+    /// Sends what the last read of another wire brought.
+    pub(crate) fn write_received(&mut self, scratch: &mut Scratch) -> Result<(), LegFault> {
+        if self.broken {
             return Ok(());
         }
-        let written = self.leg.write_input(octets, scratch);
+        let written = self.leg.write_received(scratch);
         self.judge(written)
     }
 

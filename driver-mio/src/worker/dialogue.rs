@@ -375,11 +375,11 @@ fn read(
     if *budget == 0 {
         return Next::Rest;
     }
-    let inbox = dialogue.received(side);
     let limit = room.min(*budget);
-    let sink = &mut |bytes: &[u8]| inbox.extend_from_slice(bytes);
-    match wire.leg.read(&mut resources.scratch, limit, sink) {
+    match wire.leg.read(&mut resources.scratch, limit) {
         Read::Some { plain, wire } => {
+            dialogue.received(side).extend_from_slice(resources.scratch.received());
+            resources.scratch.wipe_received();
             *budget = budget.saturating_sub(plain.max(wire));
             if plain == 0 { Next::Look } else { Next::Tell(Event::Bytes) }
         }

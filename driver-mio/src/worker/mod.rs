@@ -61,8 +61,6 @@ pub(crate) struct Resources {
     pub(crate) poll: Poll,
     pub(crate) now: Instant,
     pub(crate) scratch: Scratch,
-    /// What was decrypted for the other side, for the length of one write.
-    pub(crate) gathered: Vec<u8>,
     pub(crate) outbox: Outbox,
     pub(crate) pipes: PipePool,
     pub(crate) timers: TimerWheel<TimerKey>,
@@ -89,7 +87,6 @@ impl Resources {
     /// Forgets what a turn that was cut short may have left half done.
     fn renew(&mut self) {
         self.scratch = Scratch::new();
-        self.gathered = Vec::new();
         self.outbox = Outbox::default();
     }
 }
@@ -107,7 +104,6 @@ impl Worker {
             poll,
             now,
             scratch: Scratch::new(),
-            gathered: Vec::new(),
             outbox: Outbox::default(),
             pipes: PipePool::new(PIPES_KEPT),
             timers: TimerWheel::new(now.as_millis()),
