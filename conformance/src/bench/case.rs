@@ -176,6 +176,8 @@ impl Suite {
 pub enum System {
     /// None: the generator talks to the sink. The floor of rate and latency.
     Direct,
+    /// A TCP relay without a protocol. The floor of CPU where nothing is encrypted.
+    Bare,
     /// The `gatepost` program, one worker.
     Gatepost,
     /// The same with two workers.
@@ -196,6 +198,7 @@ impl System {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Bare => "bare",
             Self::Gatepost => "gatepost",
             Self::GatepostTwo => "gatepost-two",
             Self::Tokio => "tokio",
@@ -206,9 +209,21 @@ impl System {
         }
     }
 
+    /// Whether it can stand in this column.
+    pub(super) const fn knows(self, column: Column) -> bool {
+        match self {
+            Self::Bare => matches!(column, Column::Plain),
+            // nginx' mail proxy knows no TLS toward backends.
+            Self::Nginx => !column.backend_tls(),
+            Self::Direct | Self::Gatepost | Self::GatepostTwo | Self::Tokio => true,
+            Self::Haproxy | Self::HaproxySplice | Self::Dovecot => true,
+        }
+    }
+
     /// Whether it is measured in this row and column.
     pub(super) const fn takes(self, row: Row, column: Column) -> bool {
         match (self, row) {
+            _ if !self.knows(column) => false,
             (Self::Direct, Row::Idle | Row::Slow | Row::Workers) => false,
             (Self::Direct, _) => !matches!(column, Column::Client),
             (Self::Gatepost, _) => true,
@@ -216,9 +231,9 @@ impl System {
             (Self::GatepostTwo, _) | (_, Row::Workers) => false,
             (Self::HaproxySplice, Row::Down | Row::Up) => matches!(column, Column::Plain),
             (Self::HaproxySplice, _) => false,
-            // nginx' mail proxy knows no TLS toward backends.
-            (Self::Nginx, _) => !column.backend_tls(),
-            (Self::Tokio | Self::Haproxy | Self::Dovecot, _) => true,
+            // A floor of CPU, not of memory.
+            (Self::Bare, Row::Idle | Row::Slow) => false,
+            (Self::Bare | Self::Tokio | Self::Haproxy | Self::Nginx | Self::Dovecot, _) => true,
         }
     }
 }

@@ -57,6 +57,11 @@ pub fn serve_sink(folder: &Path, suite: Suite) -> io::Result<()> {
     sink::serve(folder, suite)
 }
 
+/// The role of a relay that knows nothing, see `system/bare.rs`. `pairs`: `front:backend` ports.
+pub fn serve_bare(pairs: &[String]) -> io::Result<()> {
+    system::serve_bare(pairs)
+}
+
 /// The role of a small program that embeds the tokio library.
 pub fn serve_tokio(
     configuration: &Path,

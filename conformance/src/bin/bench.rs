@@ -59,6 +59,8 @@ enum Role {
     #[command(hide = true)]
     Sink { folder: PathBuf, suite: Suite },
     #[command(hide = true)]
+    Bare { pairs: Vec<String> },
+    #[command(hide = true)]
     Tokio { configuration: PathBuf, folder: PathBuf, suite: Suite },
 }
 
@@ -66,6 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     match &arguments.role {
         Some(Role::Sink { folder, suite }) => return Ok(bench::serve_sink(folder, *suite)?),
+        Some(Role::Bare { pairs }) => return Ok(bench::serve_bare(pairs)?),
         Some(Role::Tokio { configuration, folder, suite }) => {
             return bench::serve_tokio(configuration, folder, *suite);
         }

@@ -5,6 +5,7 @@
 //! system does beyond that is its own: the file for each says what its configuration decides.
 //! Invariant: nothing listens beyond 127.0.0.1, and everything ends with [`Running`].
 
+mod bare;
 mod dovecot;
 mod gatepost;
 mod haproxy;
@@ -23,6 +24,7 @@ use super::sink::Ports;
 use crate::rig::programs::find;
 use crate::rig::{Authority, Daemon, free_port};
 
+pub(super) use self::bare::serve as serve_bare;
 pub(super) use self::tokio::serve as serve_tokio;
 
 /// Sessions that every system has room for.
@@ -94,7 +96,8 @@ impl Running {
 /// Why a system is not here to be measured.
 pub(super) fn obstacle(system: System) -> Option<String> {
     let (program, package) = match system {
-        System::Direct | System::Gatepost | System::GatepostTwo | System::Tokio => return None,
+        System::Direct | System::Bare => return None,
+        System::Gatepost | System::GatepostTwo | System::Tokio => return None,
         System::Haproxy | System::HaproxySplice => ("haproxy", "haproxy"),
         System::Nginx => ("nginx", "libnginx-mod-mail"),
         System::Dovecot => ("dovecot", "dovecot-imapd"),
@@ -106,6 +109,7 @@ pub(super) fn obstacle(system: System) -> Option<String> {
 pub(super) const fn remark(system: System) -> &'static str {
     match system {
         System::Direct => "no proxy: the generator talks to the sink",
+        System::Bare => "a relay of mio and splice(2) that knows nothing: the floor on plaintext",
         System::Gatepost => {
             "mio, threads = 1; resumes on both legs; splice(2) where both are plain"
         }
@@ -130,6 +134,7 @@ pub(super) fn start(system: System, ground: &Ground<'_>) -> io::Result<Running> 
     let place = Place { folder: folder.path(), fronts, ground };
     let (name, mut command) = match system {
         System::Direct => unreachable!("answered above"),
+        System::Bare => ("bare", bare::command(&place)?),
         System::Gatepost => ("gatepost", gatepost::command(&place, 1)?),
         System::GatepostTwo => ("gatepost", gatepost::command(&place, 2)?),
         System::Tokio => ("tokio", tokio::command(&place)?),
@@ -143,8 +148,7 @@ pub(super) fn start(system: System, ground: &Ground<'_>) -> io::Result<Running> 
         File::create(&log)?;
     }
     let mut daemon = Daemon::spawn(name, &mut command, &log)?;
-    // nginx has nothing to listen with for TLS toward backends.
-    let listens = |front: &Front| system != System::Nginx || !front.column.backend_tls();
+    let listens = |front: &Front| system.knows(front.column);
     daemon.wait_until(|| fronts.iter().filter(listens).all(|front| accepts(front.port)))?;
     Ok(Running { daemon: Some(daemon), fronts, _folder: Some(folder) })
 }
