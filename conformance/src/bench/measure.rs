@@ -17,6 +17,9 @@ use super::system::Running;
 
 /// Clients that log in side by side.
 const PARALLEL: usize = 8;
+/// The same where workers are to be kept busy: the kernel gives each connection to one of them by
+/// its address, and so few as eight would often leave one with nothing to do.
+const PARALLEL_FOR_WORKERS: usize = 32;
 /// Sessions with small requests.
 const SMALL_SESSIONS: usize = 64;
 /// Sessions with bulk.
@@ -120,7 +123,8 @@ impl Bench {
         let (target, count) = (self.target(case, system), self.amount(case));
         let mut crowd = Crowd::new()?;
         let before = self.read(system)?;
-        let work = crowd.log_in_and_out(&target, count, PARALLEL)?;
+        let parallel = if case.row == Row::Workers { PARALLEL_FOR_WORKERS } else { PARALLEL };
+        let work = crowd.log_in_and_out(&target, count, parallel)?;
         let mut sample = self.compare(&before, system, &work, 1.0)?;
         if case.column.client_tls() {
             let resumed = 100.0 * work.resumed as f64 / work.units() as f64;

@@ -22,6 +22,10 @@ pub fn run(plan: &Plan, progress: &mut dyn Write) -> io::Result<Report> {
     let tls = [true, false].map(|resumes| tls::client(folder.path(), plan.suite, resumes));
     let [resuming, full] = tls;
     let tls = [resuming?, full?];
+    let slow = match plan.rows.iter().any(|row| row.wants_slow_key()) {
+        true => authority.with_slow_key(folder.path())?,
+        false => authority.clone(),
+    };
     let ground = Ground {
         folder: folder.path(),
         authority: &authority,
@@ -34,6 +38,7 @@ pub fn run(plan: &Plan, progress: &mut dyn Write) -> io::Result<Report> {
         bench: Bench { sink, size: plan.size, tls },
         systems: start_all(plan, &ground, progress)?,
         ground: &ground,
+        slow: &slow,
         report: Report::new(plan),
     };
     for row in &plan.rows {
@@ -51,6 +56,8 @@ struct Run<'a> {
     bench: Bench,
     systems: Vec<(System, Running)>,
     ground: &'a Ground<'a>,
+    /// The authority with the slow key.
+    slow: &'a Authority,
     report: Report,
 }
 
@@ -117,6 +124,12 @@ impl Run<'_> {
         if case.row.wants_fresh() {
             let fresh = system::start(*system, self.ground)?;
             return self.bench.measure(case, &fresh);
+        }
+        if case.row.wants_slow_key() {
+            let ground = Ground { authority: self.slow, ..*self.ground };
+            let slow = system::start(*system, &ground)?;
+            self.bench.warm_up(case, &slow)?;
+            return self.bench.measure(case, &slow);
         }
         if first {
             self.bench.warm_up(case, running)?;

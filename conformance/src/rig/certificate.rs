@@ -10,10 +10,14 @@ use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_RSA_SHA256,
+    RsaKeySize, SanType,
+};
 
 /// The files of an authority and of the certificate it issued.
 #[derive(Clone, Debug)]
@@ -26,23 +30,43 @@ pub struct Authority {
     pub key: PathBuf,
     /// SHA-256 of the server's certificate in hexadecimal, for pinning.
     pub fingerprint: String,
+    issuer: Arc<Issuer<'static, KeyPair>>,
 }
 
 impl Authority {
     /// Makes both and writes them into `folder`.
     pub fn create(folder: &Path) -> io::Result<Self> {
         let (authority_pem, issuer) = authority().map_err(io::Error::other)?;
+        let authority = folder.join("authority.pem");
+        fs::write(&authority, authority_pem)?;
         let key = KeyPair::generate().map_err(io::Error::other)?;
-        let certificate = server()
-            .and_then(|server| server.signed_by(&key, &issuer))
+        Self::issue(folder, "", &key, authority, Arc::new(issuer))
+    }
+
+    /// The same authority with another certificate for the server, whose key is of RSA and so long
+    /// that a full handshake costs the server many times what it costs its client.
+    pub fn with_slow_key(&self, folder: &Path) -> io::Result<Self> {
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096)
             .map_err(io::Error::other)?;
+        Self::issue(folder, "slow-", &key, self.authority.clone(), Arc::clone(&self.issuer))
+    }
+
+    fn issue(
+        folder: &Path,
+        name: &str,
+        key: &KeyPair,
+        authority: PathBuf,
+        issuer: Arc<Issuer<'static, KeyPair>>,
+    ) -> io::Result<Self> {
+        let certificate =
+            server().and_then(|server| server.signed_by(key, &issuer)).map_err(io::Error::other)?;
         let files = Self {
-            authority: folder.join("authority.pem"),
-            certificate: folder.join("certificate.pem"),
-            key: folder.join("key.pem"),
+            authority,
+            certificate: folder.join(format!("{name}certificate.pem")),
+            key: folder.join(format!("{name}key.pem")),
             fingerprint: hexadecimal(digest(&SHA256, certificate.der()).as_ref()),
+            issuer,
         };
-        fs::write(&files.authority, authority_pem)?;
         fs::write(&files.certificate, certificate.pem())?;
         fs::write(&files.key, key.serialize_pem())?;
         Ok(files)
