@@ -68,9 +68,14 @@ fn start_all(
 ) -> io::Result<Vec<(System, Running)>> {
     let mut systems = Vec::new();
     for system in &plan.systems {
-        match system::obstacle(*system) {
-            Some(obstacle) => writeln!(progress, "{} left out: {obstacle}", system.name())?,
-            None => systems.push((*system, system::start(*system, ground)?)),
+        // What is not installed whole shows only when it is started.
+        let started = match system::obstacle(*system) {
+            Some(obstacle) => Err(io::Error::other(obstacle)),
+            None => system::start(*system, ground),
+        };
+        match started {
+            Ok(running) => systems.push((*system, running)),
+            Err(obstacle) => writeln!(progress, "{} left out: {obstacle}", system.name())?,
         }
     }
     Ok(systems)
