@@ -18,7 +18,7 @@ use rustls::unbuffered::{
 use rustls::{ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
 
 use super::fault::{TlsFault, TlsUp};
-use super::record_layer::{Keys, RecordLayer};
+use super::record_layer::{Keys, Processed, RecordLayer};
 use super::scratch::{Buffer, RECORD_HEADER, RECORD_PLAIN_MAX, RECORD_WIRE_MAX};
 use crate::tls;
 
@@ -217,15 +217,6 @@ impl Unbuffered for UnbufferedConnectionCommon<ClientConnectionData> {
     fn wants_write(&self) -> bool {
         CommonState::wants_write(self)
     }
-}
-
-/// How far one pass over the input came.
-#[derive(Default)]
-pub(super) struct Processed {
-    /// Octets at the front of the input that nobody needs any more.
-    pub(super) consumed: usize,
-    /// The peer's close_notify is among them.
-    pub(super) peer_closed: bool,
 }
 
 fn process<C: Unbuffered>(

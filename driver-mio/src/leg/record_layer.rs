@@ -31,7 +31,6 @@ use rustls::{
 };
 
 use super::fault::TlsFault;
-use super::negotiation::Processed;
 use super::scratch::{Buffer, RECORD_HEADER, RECORD_PLAIN_MAX};
 
 /// Octets that protection adds to a record at most (RFC 8446 §5.2).
@@ -74,6 +73,15 @@ pub(super) struct RecordLayer {
     message: Vec<u8>,
     /// Records without data since the last with some.
     dataless: u8,
+}
+
+/// How far one pass over the input came.
+#[derive(Default)]
+pub(super) struct Processed {
+    /// Octets at the front of the input that nobody needs any more.
+    pub(super) consumed: usize,
+    /// The peer's close_notify is among them.
+    pub(super) peer_closed: bool,
 }
 
 /// The part of rustls that knows the next secrets, and a client's tickets.

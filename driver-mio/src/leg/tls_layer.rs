@@ -14,8 +14,8 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, Error, ServerConfig};
 
 use super::fault::{TlsFault, TlsUp};
-use super::negotiation::{Negotiation, Processed};
-use super::record_layer::RecordLayer;
+use super::negotiation::Negotiation;
+use super::record_layer::{Processed, RecordLayer};
 use super::scratch::Buffer;
 
 /// TLS in one role over some byte stream.
