@@ -31,6 +31,7 @@ pub fn sasl(data: &[u8]) {
             Err(_) => break,
         }
     }
+    scram_again(Mechanism::ScramSha256, messages[0]);
     if let [authzid, user, password, ..] = messages.as_slice() {
         from_parts(authzid, user, password);
     }
@@ -84,7 +85,7 @@ fn judge(login: &Login, messages: &[&[u8]]) {
     }
 }
 
-/// The name is escaped and read again (RFC 5802 §5.1).
+/// A name is escaped and read again (RFC 5802 §5.1).
 fn scram_again(mechanism: Mechanism, user: &[u8]) {
     let mut message = b"n,,n=".to_vec();
     for octet in user {
