@@ -28,8 +28,8 @@ const WORLDLY: [&str; 8] =
 /// The crates of the drivers.
 const DRIVERS: [&str; 2] = ["gatepost_mio", "gatepost_tokio"];
 /// Crates of TLS.
-const TLS: [&str; 5] =
-    ["rustls", "webpki", "rustls_native_certs", "rustls_pki_types", "tokio_rustls"];
+const TLS: [&str; 6] =
+    ["rustls", "aws_lc_rs", "webpki", "rustls_native_certs", "rustls_pki_types", "tokio_rustls"];
 /// Modules of driver-mio where they may be named.
 const TLS_MODULES: [&str; 2] = ["leg", "tls"];
 /// Crates that speak to route stores.
@@ -300,7 +300,9 @@ mod tests {
     fn tls_has_its_places() {
         bad("driver-mio/src/worker/mod.rs", "use rustls::ServerConfig;", "leg and tls");
         bad("driver-mio/src/server.rs", "fn a() { webpki::b() }", "leg and tls");
+        bad("driver-mio/src/relay.rs", "use aws_lc_rs::aead;", "leg and tls");
         good("driver-mio/src/leg/mod.rs", "use rustls::ServerConnection;");
+        good("driver-mio/src/leg/record_layer.rs", "use aws_lc_rs::aead;");
         good("driver-mio/src/tls.rs", "use rustls::ServerConfig;");
         good("driver-tokio/src/lib.rs", "use tokio_rustls::TlsAcceptor;");
         good("conformance/src/backend/tls.rs", "use rustls::ServerConfig;");
