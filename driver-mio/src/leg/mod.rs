@@ -4,8 +4,8 @@
 //! much as the turn's budget allows. Invariants: a readiness bit is cleared by proof alone, see
 //! `wire.rs`; `write` takes everything, in order, and what the socket does not take waits in
 //! `unsent`; a leg with nothing in flight owns no buffer (`held`), because reading and sealing
-//! happen in the worker's `Scratch`. Only `tls_layer.rs` drives rustls, and only `fault.rs` reads
-//! its errors.
+//! happen in the worker's `Scratch`. Only `negotiation.rs` and `record_layer.rs` drive rustls, and
+//! only `fault.rs` reads its errors.
 //!
 //! On loopback a login is nearly all kernel: a segment costs several microseconds at both its ends,
 //! any other system call a fraction of one. Hence what belongs together leaves together: a reply
@@ -43,6 +43,9 @@ use self::wire::{Fill, Readiness, Unsent, read_once, write_once};
 
 /// Octets that `discard` reads at most before it gives up on a peer that does not stop talking.
 pub(crate) const DISCARD_MAX: usize = 256 * 1024;
+
+/// Octets that a read under TLS has room for, however much is held already.
+const READ_MIN: usize = 4096;
 
 /// How a read ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,8 +277,13 @@ impl Leg {
             return self.send(bytes);
         }
         for piece in bytes.chunks(BULK) {
-            seal_through(&mut self.layers, piece, &mut scratch.output, &mut scratch.between)
-                .map_err(Lost::Tls)?;
+            let Scratch { output, between, .. } = scratch;
+            if let Err(fault) = seal_through(&mut self.layers, piece, output, between) {
+                // They are the worker's, and another session's next.
+                output.clear();
+                between.clear();
+                return Err(Lost::Tls(fault));
+            }
             self.send_output(&mut scratch.output)?;
         }
         Ok(())
@@ -407,12 +415,13 @@ impl Leg {
         scratch.received.clear();
         let outcome = self.drive_handshake(scratch);
         self.decrypted.extend_from_slice(scratch.received.filled());
+        scratch.wipe_received();
         outcome
     }
 
     /// Octets of buffers that this leg owns: none while nothing is in flight.
     pub(crate) fn held(&self) -> usize {
-        let layers: usize = self.layers.iter().map(|layer| layer.held.capacity()).sum();
+        let layers: usize = self.layers.iter().map(TlsLayer::held).sum();
         layers + self.decrypted.capacity() + self.unsent.capacity()
     }
 
@@ -455,7 +464,7 @@ impl Leg {
                 let held = bottom.held.len();
                 let room = &mut scratch.input[held..];
                 // A record can be read whole, however small the limit.
-                let most = limit.max(RECORD_WIRE_MAX).saturating_sub(held).max(1);
+                let most = limit.max(RECORD_WIRE_MAX).saturating_sub(held).max(READ_MIN);
                 let most = most.min(room.len()).min(cap);
                 read_once(&mut self.socket, &mut self.readiness, &mut room[..most])?
             }

@@ -15,7 +15,7 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
     UnbufferedConnectionCommon, UnbufferedStatus, WriteTraffic,
 };
-use rustls::{ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, PeerMisbehaved, ProtocolVersion, ServerConfig};
 
 use super::fault::{TlsFault, TlsUp};
 use super::record_layer::{Keys, Processed, RecordLayer};
@@ -29,6 +29,13 @@ const HELD_OF_CLIENT_MAX: usize = 2 * RECORD_PLAIN_MAX;
 /// The same for a backend, whose certificate chain may be long.
 const HELD_OF_BACKEND_MAX: usize = 4 * RECORD_PLAIN_MAX;
 
+/// The content type of a record that is sealed (RFC 8446 §5.2).
+const SEALED: u8 = 23;
+
+/// Sealed records of a client that may lead nowhere one after the other: fragments of its Finished,
+/// or early data that it was not allowed to send, which rustls tries to open at every step again.
+const UNDECIDED_MAX: u8 = 64;
+
 /// Octets that a record grows by at most when it is sealed, for any suite that rustls has.
 const SEAL_OVERHEAD_MAX: usize = 64;
 
@@ -38,6 +45,8 @@ pub(super) struct Negotiation {
     /// Octets at the front of what is held that rustls has looked at and wants to see again: the
     /// fragments of a handshake message whose end is still to come.
     seen: usize,
+    /// Sealed records of a client that were looked at and led nowhere.
+    undecided: u8,
     sni: Option<String>,
 }
 
@@ -59,7 +68,7 @@ impl Negotiation {
     }
 
     const fn new(connection: Connection) -> Self {
-        Self { connection, seen: 0, sni: None }
+        Self { connection, seen: 0, undecided: 0, sni: None }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -115,10 +124,19 @@ impl Negotiation {
             // An incomplete record is shown as well: what is no TLS is told by its first octets.
             let record = if self.is_handshaking() { end_of_record(input, seen) } else { None };
             let end = record.unwrap_or(input.len());
+            let is_sealed = record.is_some() && input[seen] == SEALED;
             let (step, outcome) = self.advance(&mut input[done.consumed..end], output, plain);
             done.consumed += step.consumed;
             done.peer_closed |= step.peer_closed;
             seen = record.unwrap_or(seen);
+            if step.consumed > 0 {
+                self.undecided = 0;
+            } else if is_sealed && matches!(self.connection, Connection::Server(_)) {
+                if self.undecided == UNDECIDED_MAX {
+                    return (done, Err(PeerMisbehaved::TooManyEmptyFragments.into()));
+                }
+                self.undecided += 1;
+            }
             if outcome.is_err() || record.is_none() || self.hands_over() {
                 self.seen = seen.saturating_sub(done.consumed);
                 return (done, outcome);

@@ -66,6 +66,9 @@ pub(super) struct RecordLayer {
     /// None behind our close_notify.
     tx: Option<Protection>,
     rx: Protection,
+    /// The peer asked for new keys of ours. It gets them with our next data and not at once:
+    /// answers to a peer that only asks, and reads nothing, would pile up.
+    answer_due: bool,
     keys: Keys,
     /// Records that one key may seal.
     records_max: u64,
@@ -109,6 +112,8 @@ enum Offence {
     Unexpected(&'static str),
     /// Something that breaks its own form.
     Malformed(&'static str),
+    /// A value that is none of those there are.
+    Illegal(&'static str),
     /// What rustls or its provider refused.
     Internal(Error),
 }
@@ -126,6 +131,7 @@ impl RecordLayer {
         Ok(Self {
             tx: Some(Protection::new(tx)?),
             rx: Protection::new(rx)?,
+            answer_due: false,
             records_max: keys.records_max(),
             keys,
             message: Vec::new(),
@@ -133,8 +139,8 @@ impl RecordLayer {
         })
     }
 
-    /// Opens all whole records at the front of `input`; data goes to `data`, what has to be
-    /// answered to `output`.
+    /// Opens all whole records at the front of `input`; data goes to `data`, an alert that is due
+    /// to `output`.
     pub(super) fn process(
         &mut self,
         input: &[u8],
@@ -143,7 +149,7 @@ impl RecordLayer {
     ) -> (Processed, Result<(), TlsFault>) {
         let mut done = Processed::default();
         while !done.peer_closed {
-            match self.take_record(&input[done.consumed..], output, data) {
+            match self.take_record(&input[done.consumed..], data) {
                 Ok(None) => break,
                 Ok(Some((octets, content))) => {
                     done.consumed += octets;
@@ -156,6 +162,11 @@ impl RecordLayer {
             }
         }
         (done, Ok(()))
+    }
+
+    /// Octets of buffers that it owns.
+    pub(super) const fn held(&self) -> usize {
+        self.message.capacity()
     }
 
     /// Seals `plain` into records as large as they may be.
@@ -179,7 +190,6 @@ impl RecordLayer {
     fn take_record(
         &mut self,
         input: &[u8],
-        output: &mut Buffer,
         data: &mut Buffer,
     ) -> Result<Option<(usize, Content)>, Offence> {
         let Some((header, rest)) = input.split_first_chunk() else { return Ok(None) };
@@ -205,7 +215,7 @@ impl RecordLayer {
             }
             ALERT => hear_alert(&data.room(length)[..length])?,
             HANDSHAKE => {
-                self.hear_handshake(&data.room(length)[..length], output)?;
+                self.hear_handshake(&data.room(length)[..length])?;
                 Content::Other
             }
             _ => return Err(Offence::Unexpected("a record of unknown content")),
@@ -214,7 +224,7 @@ impl RecordLayer {
     }
 
     /// Takes a piece of handshake messages.
-    fn hear_handshake(&mut self, piece: &[u8], output: &mut Buffer) -> Result<(), Offence> {
+    fn hear_handshake(&mut self, piece: &[u8]) -> Result<(), Offence> {
         if piece.is_empty() {
             // RFC 8446 §5.1: only data may be of no octets.
             return Err(Offence::Unexpected("an empty handshake record"));
@@ -226,9 +236,13 @@ impl RecordLayer {
             let Some(message) = rest.get(MESSAGE_HEADER..MESSAGE_HEADER + length) else { break };
             rest = &rest[MESSAGE_HEADER + length..];
             match kind {
-                MessageKind::Ticket => self.keys.take_ticket(message)?,
+                MessageKind::Ticket => {
+                    self.keys.take_ticket(message)?;
+                    // It is of use, and there may be many of them.
+                    self.dataless = 0;
+                }
                 // RFC 8446 §5.1: nothing follows in the record that changes the keys.
-                MessageKind::KeyUpdate if rest.is_empty() => self.change_keys(message, output)?,
+                MessageKind::KeyUpdate if rest.is_empty() => self.change_keys(message)?,
                 MessageKind::KeyUpdate => {
                     return Err(Offence::Unexpected("a message behind a change of keys"));
                 }
@@ -253,16 +267,14 @@ impl RecordLayer {
         }
     }
 
-    fn change_keys(&mut self, message: &[u8], output: &mut Buffer) -> Result<(), Offence> {
+    fn change_keys(&mut self, message: &[u8]) -> Result<(), Offence> {
         let requested = match message {
             [UPDATE_NOT_REQUESTED] => false,
             [UPDATE_REQUESTED] => true,
-            _ => return Err(Offence::Malformed("a change of keys that asks for something else")),
+            _ => return Err(Offence::Illegal("a change of keys that asks for something else")),
         };
         self.rx = self.keys.next_rx()?;
-        if requested && self.tx.is_some() {
-            self.announce_keys(output)?;
-        }
+        self.answer_due |= requested;
         Ok(())
     }
 
@@ -271,12 +283,14 @@ impl RecordLayer {
         let Some(tx) = &mut self.tx else { return Ok(()) };
         tx.seal(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, UPDATE_NOT_REQUESTED], output)?;
         *tx = self.keys.next_tx()?;
+        self.answer_due = false;
         Ok(())
     }
 
     /// Seals one record. A key that has served its time announces the next with its last record.
     fn seal(&mut self, kind: u8, plain: &[u8], output: &mut Buffer) -> Result<(), Offence> {
-        if self.tx.as_ref().is_some_and(|tx| tx.number + 1 >= self.records_max) {
+        let is_old = self.tx.as_ref().is_some_and(|tx| tx.number + 1 >= self.records_max);
+        if is_old || (self.answer_due && kind == APPLICATION_DATA) {
             self.announce_keys(output)?;
         }
         let Some(tx) = &mut self.tx else {
@@ -428,6 +442,7 @@ impl Offence {
             Self::TooLong => Some(AlertDescription::RecordOverflow),
             Self::Unexpected(_) => Some(AlertDescription::UnexpectedMessage),
             Self::Malformed(_) => Some(AlertDescription::DecodeError),
+            Self::Illegal(_) => Some(AlertDescription::IllegalParameter),
             Self::Internal(_) => Some(AlertDescription::InternalError),
         }
     }
@@ -439,7 +454,9 @@ impl From<Offence> for TlsFault {
             Offence::Alerted(alert) => Self::from(&Error::AlertReceived(alert)),
             Offence::BadMac => Self::from(&Error::DecryptError),
             Offence::TooLong => Self::Protocol("a record too long".to_owned()),
-            Offence::Unexpected(what) | Offence::Malformed(what) => Self::Protocol(what.to_owned()),
+            Offence::Unexpected(what) | Offence::Malformed(what) | Offence::Illegal(what) => {
+                Self::Protocol(what.to_owned())
+            }
             Offence::Internal(error) => Self::from(&error),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! One `Scratch` per worker serves thousands of sessions: whatever a call could not finish with
 //! (an incomplete record, octets that the socket did not take) is copied into the leg before the
-//! call returns, and nothing in here is looked at again. Next: `leg/mod.rs`.
+//! call returns, and nothing in here is looked at again but what a read has received, by whoever
+//! read. Next: `leg/mod.rs`.
 
 use std::mem;
 

@@ -1,8 +1,8 @@
 //! One TLS layer: first rustls' handshake, then with TLS 1.3 our own record layer.
 //!
 //! It knows no socket: ciphertext comes in as a slice and goes out into an `Buffer`, and so layers
-//! stack. Records are decrypted in place in the caller's buffer, and `held` keeps no more than an
-//! incomplete record, so an idle layer owns no buffer.
+//! stack. `held` keeps no more than an incomplete record, and in a handshake the records of an
+//! incomplete message, so an idle layer owns no buffer.
 //! Invariants: `process` takes input up to the last whole record, always. After a fault only its
 //! alert goes out, and nothing of the connection is kept. Next: `negotiation.rs`,
 //! `record_layer.rs`.
@@ -88,6 +88,15 @@ impl TlsLayer {
             Stage::Failed(fault) => Some(fault),
             Stage::Negotiation(..) | Stage::Records(..) => None,
         }
+    }
+
+    /// Octets of buffers that it owns.
+    pub(super) fn held(&self) -> usize {
+        let message = match &self.stage {
+            Stage::Records(records, _) => records.held(),
+            Stage::Negotiation(..) | Stage::Failed(_) => 0,
+        };
+        self.held.capacity() + message
     }
 
     /// Processes all whole records at the front of `input`, which begins with what was held;
