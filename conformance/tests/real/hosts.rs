@@ -43,8 +43,9 @@ const THRESHOLD: usize = 4;
 /// How often a host that stays dead is taken out of service before it is started again: at first,
 /// and by so many trials that failed.
 const TRIPS: usize = 3;
-/// How long something may take to show in the log, and the pause between two looks.
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long something may take to show in the log (a breaker rests longer after each trial that
+/// failed, and a busy machine brings more of those), and the pause between two looks.
+const LIMIT: Duration = Duration::from_secs(120);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The two servers, and the proxy before them.
